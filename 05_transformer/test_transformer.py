@@ -1,0 +1,224 @@
+"""The Transformer equals PyTorch's own, cannot see what it must not see, and learns."""
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import transformer as t
+from torch import nn
+
+HERE = Path(__file__).parent
+
+
+def tiny(**sizes):
+    torch.manual_seed(1)
+    sizes = dict(src_vocab=11, tgt_vocab=13, d_model=16, heads=4, d_ff=24, layers=2) | sizes
+    return t.Transformer(**sizes).eval()
+
+
+def padded_batch():
+    src = torch.tensor([[1, 5, 6, 7, 2, 0, 0], [1, 8, 9, 4, 10, 5, 2]])
+    tgt = torch.tensor([[1, 6, 7, 8, 9], [1, 12, 4, 0, 0]])
+    return src, tgt
+
+
+def reference(model, d_model=16, heads=4, d_ff=24, layers=2):
+    """torch.nn.Transformer with the same weights."""
+    theirs = nn.Transformer(d_model, heads, layers, layers, d_ff, dropout=0.0, batch_first=True)
+    theirs.encoder.norm = theirs.decoder.norm = None  # the paper has none at the end of a stack
+    for stack, own in (theirs.encoder, model.encoder), (theirs.decoder, model.decoder):
+        for layer, mine in zip(stack.layers, own):
+            attentions = [(layer.self_attn, mine.self_attention)]
+            if mine.cross_attention:
+                attentions.append((layer.multihead_attn, mine.cross_attention))
+            with torch.no_grad():
+                for a, b in attentions:
+                    a.in_proj_weight.copy_(torch.cat([b.W_q.weight, b.W_k.weight, b.W_v.weight]))
+                    a.in_proj_bias.copy_(torch.cat([b.W_q.bias, b.W_k.bias, b.W_v.bias]))
+                    a.out_proj.load_state_dict(b.W_o.state_dict())
+            layer.linear1.load_state_dict(mine.ffn[0].state_dict())
+            layer.linear2.load_state_dict(mine.ffn[2].state_dict())
+            for number, norm in enumerate(mine.norms, 1):
+                getattr(layer, f"norm{number}").load_state_dict(norm.state_dict())
+    return theirs
+
+
+def test_outputs_and_gradients_equal_those_of_torch():
+    model, (src, tgt) = tiny(dropout=0.0), padded_batch()
+    theirs = reference(model)
+    scale = math.sqrt(16)
+    x, y = (
+        (table.detach()[ids] * scale + t.positions(ids.size(1), 16, "cpu"))
+        for table, ids in ((model.src_table, src), (model.tgt_table, tgt))
+    )
+    hidden = theirs(
+        x,
+        y,
+        tgt_mask=nn.Transformer.generate_square_subsequent_mask(5, dtype=torch.bool),
+        src_key_padding_mask=src == 0,
+        memory_key_padding_mask=src == 0,
+        tgt_key_padding_mask=tgt == 0,
+    )
+    expected, logits = hidden @ model.tgt_table.detach().T, model(src, tgt)
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
+    for output in expected, logits:
+        output[tgt != 0].square().mean().backward()
+    pairs = [
+        (a.linear1.weight.grad, b.ffn[0].weight.grad)
+        for stack, own in ((theirs.encoder, model.encoder), (theirs.decoder, model.decoder))
+        for a, b in zip(stack.layers, own)
+    ]
+    pairs += [
+        (a.multihead_attn.in_proj_weight.grad[:16], b.cross_attention.W_q.weight.grad)
+        for a, b in zip(theirs.decoder.layers, model.decoder)
+    ]
+    pairs += [
+        (a.self_attn.in_proj_weight.grad[32:], b.self_attention.W_v.weight.grad)
+        for a, b in zip(theirs.encoder.layers, model.encoder)
+    ]
+    for theirs_grad, own_grad in pairs:
+        torch.testing.assert_close(own_grad, theirs_grad, rtol=1e-4, atol=1e-6)
+
+
+def test_attention_equals_scaled_dot_product_attention():
+    torch.manual_seed(0)
+    q, k, v = torch.randn(2, 3, 5, 8), torch.randn(2, 3, 7, 8), torch.randn(2, 3, 7, 8)
+    mask = torch.rand(2, 1, 5, 7) < 0.3
+    mask[..., 0] = False
+    output, weights = t.attention(q, k, v, mask)
+    expected = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=~mask)
+    torch.testing.assert_close(output, expected)
+    assert (weights[mask.expand_as(weights)] == 0).all()
+
+
+def test_attention_by_hand():
+    """The README's example: scores ln 3 and 0 give weights 3/4 and 1/4."""
+    q, k = torch.tensor([[2 * math.log(3), 0, 0, 0]]), torch.eye(2, 4)
+    v = torch.tensor([[4.0, 0.0], [0.0, 8.0]])
+    output, weights = t.attention(q, k, v, torch.tensor([[False, False]]))
+    torch.testing.assert_close(weights, torch.tensor([[0.75, 0.25]]))
+    torch.testing.assert_close(output, torch.tensor([[3.0, 2.0]]))
+    _, hidden = t.attention(q, k, v, torch.tensor([[False, True]]))
+    assert hidden.tolist() == [[1, 0]]
+
+
+@pytest.mark.parametrize("length, d_model", [(1, 2), (7, 16), (3000, 8)])
+def test_positions_are_the_formula_of_the_paper(length, d_model):
+    table = t.positions(length, d_model, "cpu")
+    for pos in {0, length // 2, length - 1}:
+        for i in range(d_model // 2):
+            angle = pos / 10000 ** (2 * i / d_model)
+            assert table[pos, 2 * i].item() == pytest.approx(math.sin(angle), abs=2e-3)
+            assert table[pos, 2 * i + 1].item() == pytest.approx(math.cos(angle), abs=2e-3)
+
+
+def test_a_later_target_word_changes_no_earlier_logit():
+    model, (src, tgt) = tiny(), padded_batch()
+    other = tgt.clone()
+    other[:, 3] = 11
+    before, after = model(src, tgt), model(src, other)
+    assert torch.equal(before[:, :3], after[:, :3])
+    assert not torch.equal(before[0, 3], after[0, 3])
+
+
+def test_padding_changes_nothing():
+    model, (src, tgt) = tiny(), padded_batch()
+    alone = model(src[:1, :5], tgt[:1])
+    torch.testing.assert_close(model(src, tgt)[:1], alone, rtol=1e-4, atol=1e-5)
+    wider = model(nn.functional.pad(src, (0, 4)), nn.functional.pad(tgt, (0, 3)))
+    torch.testing.assert_close(wider[:, :5], model(src, tgt), rtol=1e-4, atol=1e-5)
+
+
+def test_every_parameter_gets_a_gradient():
+    model, (src, tgt) = tiny().train(), padded_batch()
+    model(src, tgt).square().mean().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        # a shift of all keys shifts all scores of a query alike: the softmax does not see it
+        assert parameter.grad.abs().max() > 0 or name.endswith("W_k.bias"), name
+
+
+def toy(tmp_path, lines=60):
+    path = tmp_path / "toy.tsv"
+    words = "uno dos tres cuatro cinco seis siete ocho".split()
+    numbers = "one two three four five six seven eight".split()
+    rows = [(i % 8, i // 8 % 8) for i in range(lines)]
+    path.write_text("".join(f"{words[a]} {words[b]}\t{numbers[b]} {numbers[a]}\n" for a, b in rows))
+    return path
+
+
+def test_greedy_of_a_batch_is_greedy_of_each():
+    model = tiny()
+    vocabularies = [{w: i for i, w in enumerate("<pad> <bos> <eos> <unk>".split())} for _ in "st"]
+    vocabularies[0] |= {f"s{i}": i for i in range(4, 11)}
+    vocabularies[1] |= {f"t{i}": i for i in range(4, 13)}
+    sentences = ["s4", "s5 s6 s7 s8 s9 s10", "s6 s6", "never seen"]
+    together = t.greedy(model, sentences, vocabularies)
+    alone = [t.greedy(model, [s], vocabularies)[0] for s in sentences]
+    for a, b in zip(together, alone):
+        assert a.startswith(b) or b.startswith(a)  # the limit of length is the batch's
+
+
+def test_the_vocabulary_is_counted_and_ordered():
+    vocabulary = t.build_vocabulary(["b a b", "c b a"], min_count=2)
+    assert list(vocabulary) == ["<pad>", "<bos>", "<eos>", "<unk>", "b", "a"]
+    ids = t.encode(["a b", "z"], vocabulary, "cpu")
+    assert ids.tolist() == [[1, 5, 4, 2], [1, 3, 2, 0]]
+
+
+def run(*arguments, cwd=None):
+    command = [sys.executable, HERE / "transformer.py", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+
+
+BAD = {
+    "missing": (None, "No such file"),
+    "empty": (b"", "line 1"),
+    "no tab": (b"uno\tone\ndos two\n", "line 2"),
+    "too small": (b"uno\tone\n" * 3, "too few"),
+    "latin-1": ("niño\tchild\n".encode("latin-1"), "UTF-8"),
+}
+
+
+@pytest.mark.parametrize("content, sentence", BAD.values(), ids=BAD)
+def test_bad_files_get_one_sentence(content, sentence, tmp_path, monkeypatch):
+    path = tmp_path / "bad.tsv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises((ValueError, OSError), match=sentence):
+        t.main(pairs=path, figure=tmp_path / "a.png")
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_errors_are_one_line_without_traceback(tmp_path):
+    done = run("--pairs", tmp_path / "none.tsv", "--figure", tmp_path / "a.png")
+    assert done.returncode != 0 and len(done.stderr.strip().splitlines()) == 1
+    assert "none.tsv" in done.stderr and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("setting", [{"figure": "/no/such/folder/a.png"}, {"figure": "a.doc"}])
+def test_an_unwritable_picture_is_found_before_training(setting):
+    with pytest.raises(ValueError, match="cannot save"):
+        t.main(figure=Path(setting["figure"]))
+
+
+def test_a_device_that_is_not_there(tmp_path):
+    with pytest.raises(ValueError, match="no device 'abacus'"):
+        t.main(device="abacus", figure=tmp_path / "a.png")
+
+
+def test_bom_windows_line_ends_and_further_columns_are_accepted(tmp_path):
+    path = tmp_path / "windows.tsv"
+    path.write_bytes("\ufeff¿Comes  pan?\tDo you eat bread?\tCC-BY\r\nSí.\tYes.\r\n".encode())
+    assert t.read_pairs(path) == [("¿ comes pan ?", "do you eat bread ?"), ("sí .", "yes .")]
+    assert t.read_pairs(path, reverse=True)[1] == ("yes .", "sí .")
+
+
+def test_a_short_run_learns_and_repeats(tmp_path, capsys):
+    results = [t.main(pairs=toy(tmp_path), epochs=3, d_model=16, figure=tmp_path / "a.png")]
+    results += [t.main(pairs=toy(tmp_path), epochs=3, d_model=16, figure=tmp_path / "a.png")]
+    assert results[0]["loss"] == results[1]["loss"] and 1 < results[0]["loss"] < 4
+    assert (tmp_path / "a.png").stat().st_size > 10_000
