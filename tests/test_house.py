@@ -1,0 +1,120 @@
+"""What holds in every folder: short, complete, alone, quiet, and as its README says."""
+
+import functools
+import inspect
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import tyro
+from house import FOLDERS, MODELS, READMES, ROOT, blocks, code_lines, load
+
+names = pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+QUICK = {  # the options that make a run take seconds
+    "logistic": ["--steps", "5"],
+    "softmax": ["--offline", "--epochs", "1"],
+    "transformer": ["--epochs", "1", "--d-model", "16"],
+}
+
+
+def test_code_lines_are_counted_as_a_reader_would():
+    source = (
+        '"""Doc."""\n\n# note\nx = [\n    1,  # one\n]\n\n\ndef f():\n    "Doc."\n    return x\n'
+    )
+    assert len(code_lines(source)) == 5
+
+
+@names
+def test_the_file_is_short(path):
+    source = path.read_text(encoding="utf-8")
+    large = path.parent.name[:2] in ("05", "06")
+    assert len(code_lines(source)) <= (120 if large else 100)
+    assert len(source.splitlines()) <= (165 if large else 130)
+    assert max(map(len, source.splitlines())) <= 100
+
+
+@names
+def test_the_folder_is_complete(path):
+    assert (path.parent / "README.md").exists() and path.with_suffix(".png").exists()
+
+
+@names
+def test_the_inline_dependencies_are_the_pins(path):
+    block = re.search(r"^# /// script\n(.*?)^# ///$", path.read_text(encoding="utf-8"), re.M | re.S)
+    inline = tomllib.loads(re.sub(r"^# ?", "", block[1], flags=re.M))["dependencies"]
+    imported = set(re.findall(r"^(?:import|from) (\w+)", path.read_text(encoding="utf-8"), re.M))
+    pins = re.findall(r"^[\w-]+==\S+$", (ROOT / "requirements.txt").read_text(), re.M)
+    used = [pin for pin in pins if pin.split("==")[0] in imported]
+    assert sorted(inline) == sorted(used)
+
+
+@names
+def test_importing_is_silent(path, tmp_path):
+    code = f"import sys; sys.path.insert(0, {str(path.parent)!r}); import {path.stem}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not list(tmp_path.iterdir())
+
+
+def commands():
+    """(README, command line) for every line of a bash block that runs a model file."""
+    for readme in READMES:
+        for language, text in blocks(readme):
+            for line in text.splitlines() if language == "bash" else []:
+                if re.search(r"\bpython \S*\.py", line) and " -m " not in line:
+                    yield readme, line
+
+
+@pytest.mark.parametrize("readme, line", commands())
+def test_the_commands_of_the_readmes_have_real_options(readme, line):
+    script, *options = shlex.split(line.split("python ", 1)[1], comments=True)
+    path = next(p for p in (ROOT / script, readme.parent / script) if p.exists())
+    if path in MODELS:
+        main = load(path).main
+
+        @functools.wraps(main)
+        def parsed_only(**settings):
+            return settings
+
+        assert set(tyro.cli(parsed_only, args=options)) == set(inspect.signature(main).parameters)
+
+
+@names
+def test_an_unknown_option_is_refused(path):
+    with pytest.raises(SystemExit) as refusal:
+        tyro.cli(load(path).main, args=["--no-such-option"], console_outputs=False)
+    assert refusal.value.code != 0
+
+
+@names
+def test_the_file_works_alone(path, tmp_path):
+    """Copied with its data to an empty folder, run from another: the picture lands where asked."""
+    alone, elsewhere = tmp_path / "alone", tmp_path / "elsewhere"
+    alone.mkdir(), elsewhere.mkdir()
+    for file in [path, *path.parent.glob("*.tsv"), *path.parent.glob("*.txt")]:
+        shutil.copy(file, alone)
+    for extra, picture in (
+        ([], alone / f"{path.stem}.png"),
+        (["--figure", "a.png"], elsewhere / "a.png"),
+    ):
+        command = [sys.executable, alone / path.name, *QUICK[path.stem], *extra]
+        done = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert picture.stat().st_size > 10_000
+
+
+def test_readmes_have_the_two_commands():
+    lines = [line for _, text in blocks(ROOT / "README.md") for line in text.splitlines()]
+    assert "pip install -r requirements.txt && python 05_transformer/transformer.py" in lines
+    assert "pip install -r requirements.txt && pytest" in lines
+
+
+def test_every_folder_has_its_row_in_the_index():
+    index = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(f"[{folder.name}]({folder.name}/README.md)" in index for folder in FOLDERS)
