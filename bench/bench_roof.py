@@ -10,7 +10,7 @@ import torch
 from harness import measure
 
 PRODUCTS = [("cpu", 256), ("cpu", 512), ("cpu", 1024), ("cuda", 4096), ("cuda", 8192)]
-BLOCKS = [("cpu", 2**power) for power in range(12, 25)]
+BLOCKS = [("cpu", 2**power) for power in range(12, 24)]
 BLOCKS += [("cuda", 2**power) for power in range(12, 29, 2)]
 
 

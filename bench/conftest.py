@@ -27,12 +27,18 @@ def pytest_configure(config):
         check_options(config.getoption("--device", None), config.getoption("--threads", "1"))
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
+    if not is_timing(config):
+        return
     if not any(option.startswith("--benchmark") for option in config.invocation_params.args):
         config.option.benchmark_quiet = True  # our report instead of pytest-benchmark's table
     config.option.benchmark_json = config.option.benchmark_json or HERE / "bench.json"
     folder = config.option.benchmark_json.parent
     if not os.access(folder, os.W_OK):
         raise pytest.UsageError(f"the results cannot be written to {folder}.")
+
+
+def is_timing(config):
+    return config.getoption("benchmark_enable") or not config.getoption("benchmark_disable")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -57,8 +63,7 @@ def same_conditions(request):
     torch.set_num_threads(int(request.config.getoption("--threads", "1")))
     torch.set_float32_matmul_precision("highest")
     torch.manual_seed(0)
-    timing = not request.config.getoption("benchmark_disable")
-    with contextlib.nullcontext() if timing else DeviceAudit():
+    with contextlib.nullcontext() if is_timing(request.config) else DeviceAudit():
         yield
     torch.set_num_threads(threads)
 
@@ -66,7 +71,7 @@ def same_conditions(request):
 def pytest_sessionstart(session):
     """Lets glibc keep freed memory: returned to the system, every large result is paid for again
     in page faults, and time is lost where no operation is slow. Other systems are left alone."""
-    if not session.config.getoption("benchmark_disable"):
+    if is_timing(session.config):
         with contextlib.suppress(OSError, AttributeError):
             libc = ctypes.CDLL("libc.so.6")
             libc.mallopt(-4, 0)  # M_MMAP_MAX: no block is mapped on its own
@@ -78,7 +83,6 @@ def pytest_benchmark_update_machine_info(config, machine_info):
     machine_info["torch"] = torch.__version__
     machine_info["threads"] = config.getoption("--threads", "1")
     machine_info["cores"] = os.cpu_count()
-    machine_info["load"] = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     machine_info["no_gpu"] = why_not("cuda")
     machine_info["gpu"] = None if why_not("cuda") else torch.cuda.get_device_name()
     machine_info["cpu_name"] = machine_info["cpu"].get("brand_raw") or platform.processor()
@@ -93,7 +97,8 @@ def pytest_benchmark_update_json(config, output_json):
 
 def pytest_terminal_summary(terminalreporter, config):
     if RESULT in config.stash:
-        path = Path(os.path.relpath(config.option.benchmark_json))
+        path = config.option.benchmark_json
+        path = Path(min(str(path), os.path.relpath(path), key=len))
         series = report.labelled(report.series_of(config.stash[RESULT], path))
         terminalreporter.write_line("\n" + report.text(series))
         picture.draw(series, path.with_suffix(".png"))

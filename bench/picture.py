@@ -73,6 +73,11 @@ def title(ax, words, *ratios):
     ax.set_title(text, loc="left", weight="bold")
 
 
+def legend(ax, **options):
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(frameon=False, fontsize=11, **options)
+
+
 def sized(series, topic, variant=None):
     """[(size, row), ...] from small to large, of the rows whose size is a number."""
     rows = [row for row in series.of(topic) if variant in (None, row["variant"])]
@@ -109,7 +114,7 @@ def draw_einsum(ax, measured):
     for power, name in ((1, "~ E"), (2, "~ E²")):
         ax.plot([1024, 4096], [low * 2, low * 2 * 4**power], ":", color=GREY)
         ax.annotate(name, (4096, low * 2 * 4**power), (5, -3), textcoords="offset points")
-    ax.legend(frameon=False, fontsize=11)
+    legend(ax)
 
 
 def draw_layout(ax, measured):
@@ -135,7 +140,7 @@ def draw_layout(ax, measured):
     ax.set_xlim(0.7, 1.5 * max(ax.get_xlim()[1], 10))
     ax.minorticks_off()
     ax.axvline(1, color=GREY, lw=1)
-    ax.legend(frameon=False, fontsize=11, loc="upper right")
+    legend(ax, loc="upper right")
 
 
 def transposed(series, n, line):
@@ -151,7 +156,7 @@ def draw_attention(time, memory, measured):
     title(time, "Fused, 1024 words: {:.0%} of time, {:.0%} of memory", *ratios)
     time.set(ylabel="time (ms)")
     memory.set(xlabel="number of words T (4 heads of 64 dimensions)", ylabel="new memory (MiB)")
-    memory.legend(frameon=False, fontsize=11, loc="upper left")
+    legend(memory, loc="upper left")
 
 
 def draw_roof(ax, measured):
@@ -177,7 +182,7 @@ def draw_roof(ax, measured):
             row = measured[0].rows[row]
             place = row["flops"] / row["bytes"], row["flops"] / row["seconds"] / 1e9
             ax.annotate(name, place, shift, textcoords="offset points", fontsize=11, va="center")
-    ax.legend(frameon=False, fontsize=11, loc="lower right")
+    legend(ax, loc="lower right")
 
 
 def draw_ceiling(ax, series, look, named):

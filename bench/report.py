@@ -151,7 +151,7 @@ def cells(series, row):
         f"{digits(ratio)}x" if ratio else "-",
         digits(row["flops"] / row["seconds"] / 1e9) if works and row["flops"] else "-",
         digits(row["bytes"] / row["seconds"] / 1e9) if works else "-",
-        f"{share:.0%}" if share else "-",
+        percent(share) if share else "-",
         size(row["new_bytes"]),
         f"{row['noise']:.0%}" + ("?" if row["noise"] > 0.3 else ""),
     ]
@@ -170,10 +170,12 @@ def payback(series, n="1024"):
 
 
 def digits(number):
-    """At most three significant digits; whole from 100 on."""
-    return (
-        f"{number:.0f}" if number >= 100 else f"{number:.1f}" if number >= 10 else f"{number:.2g}"
-    )
+    """Whole from 100 on, one decimal from 1 on, two significant digits below: 216, 2.5, 0.085."""
+    return f"{number:.0f}" if number >= 100 else f"{number:.1f}" if number >= 1 else f"{number:.2g}"
+
+
+def percent(share):
+    return f"{share:.0%}" if share >= 0.01 else "<1%"
 
 
 def seconds(time):
@@ -182,8 +184,9 @@ def seconds(time):
 
 
 def size(count):
-    power = 0 if count < 2**10 else 1 if count < 2**20 else 2
-    return f"{digits(count / 1024**power)} {('B', 'KiB', 'MiB')[power]}"
+    if count < 1024:
+        return f"{count} B"
+    return f"{digits(count / 2**10)} KiB" if count < 2**20 else f"{digits(count / 2**20)} MiB"
 
 
 # %% claims

@@ -222,7 +222,7 @@ def test_verdicts():
     series = report.Series("cpu", "cpu", "", "", rows)
     for expected, answer in [(">= 3", "yes"), (">= 3.1", "no"), ("<= 2.9", "no"), ("= 3", "yes")]:
         claim = dict(quantity="seconds", row="a", other_row="b", expected=expected)
-        assert report.verdict(claim, series, [series]) == ("3", answer)
+        assert report.verdict(claim, series, [series]) == ("3.0", answer)
     assert report.verdict(claim | {"row": "c"}, series, [series]) == ("", "not here")
 
 
