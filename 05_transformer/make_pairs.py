@@ -364,7 +364,7 @@ def place(tags):
     where = noun_phrase(tags, DEFINITE, (0, 0, 0, 1))
     tags = where.noun.tags
     links = [("en", word) for word in ("in", "on") if word in tags] * 3
-    links += [("cerca de", "near")] * bool(tags & {"place", "outdoors"})
+    links += [("cerca de", "near")] * bool(tags & {"building", "outdoors"})
     links += [("detrás de", "behind"), ("delante de", "in front of")] * ("building" in tags)
     es, en = pick(links)
     return where._replace(es=join(es, where.es), en=join(en, where.en))
@@ -552,6 +552,8 @@ def main():
         "--out", type=Path, default=Path(__file__).parent, help="an existing folder"
     )
     out = parser.parse_args().out
+    if not out.is_dir():
+        raise OSError(f"--out {out} is not a folder; make it first")
     train, test = make_pairs()
     for name, part in ("pairs.tsv", train), ("pairs_test.tsv", test):
         text = "".join(f"{es}\t{en}\n" for es, en in part)
