@@ -1,6 +1,8 @@
 """The Transformer equals PyTorch's own, cannot see what it must not see, and learns."""
 
+import itertools
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -162,6 +164,46 @@ def test_greedy_of_a_batch_is_greedy_of_each():
         assert a.startswith(b) or b.startswith(a)  # the limit of length is the batch's
 
 
+def readme_block(number):
+    """What the README's runnable block of that number defines."""
+    text = (HERE / "README.md").read_text(encoding="utf-8")
+    namespace = {}
+    exec(re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[number], namespace)
+    return namespace
+
+
+def tiny_vocabularies():
+    special = "<pad> <bos> <eos> <unk>".split()
+    return [{w: i for i, w in enumerate([*special, *words])} for words in ("abcdefg", "x")]
+
+
+def score(model, source, words, vocabularies, longest):
+    """Mean log-probability of the words and, if there is room for it, of the end."""
+    ids = [vocabularies[1][word] for word in words] + [t.EOS] * (len(words) + 1 < longest)
+    src = t.encode([source], vocabularies[0], "cpu")
+    log_p = model(src, torch.tensor([[t.BOS, *ids]])).log_softmax(-1)[0]
+    return log_p[range(len(ids)), ids].mean().item()
+
+
+@torch.no_grad()
+def test_a_beam_that_covers_everything_is_exhaustive_search():
+    beam_search, vocabularies, longest = readme_block(0)["beam_search"], tiny_vocabularies(), 4
+    words = ["<bos>", "<unk>", "x"]  # with the end, all that can follow
+    every = [s for n in range(longest) for s in itertools.product(words, repeat=n)]
+    for seed in range(2):
+        torch.manual_seed(seed)
+        model = t.Transformer(11, 5, d_model=8, heads=2, d_ff=8, layers=1).eval()
+        sources = ["a b", "c", "d e f g"]
+        found = beam_search(model, sources, vocabularies, beam=100, longest=longest)
+        for source, text in zip(sources, found):
+            scores = {s: score(model, source, s, vocabularies, longest) for s in every}
+            assert scores[tuple(text.split())] == pytest.approx(max(scores.values()), abs=1e-5)
+            greedy = beam_search(model, [source], vocabularies, beam=1, longest=longest)[0]
+            few = beam_search(model, [source], vocabularies, beam=3, longest=longest)[0]
+            assert scores[tuple(few.split())] >= scores[tuple(greedy.split())] - 1e-5
+            assert text == beam_search(model, [source], vocabularies, 100, longest)[0]
+
+
 def test_the_vocabulary_is_counted_and_ordered():
     vocabulary = t.build_vocabulary(["b a b", "c b a"], min_count=2)
     assert list(vocabulary) == ["<pad>", "<bos>", "<eos>", "<unk>", "b", "a"]
@@ -178,7 +220,7 @@ BAD = {
     "missing": (None, "No such file"),
     "empty": (b"", "line 1"),
     "no tab": (b"uno\tone\ndos two\n", "line 2"),
-    "too small": (b"uno\tone\n" * 3, "too few"),
+    "too small": (b"uno\tone\n" * 3, "too small"),
     "latin-1": ("niño\tchild\n".encode("latin-1"), "UTF-8"),
 }
 
@@ -213,8 +255,8 @@ def test_a_device_that_is_not_there(tmp_path):
 def test_bom_windows_line_ends_and_further_columns_are_accepted(tmp_path):
     path = tmp_path / "windows.tsv"
     path.write_bytes("\ufeff¿Comes  pan?\tDo you eat bread?\tCC-BY\r\nSí.\tYes.\r\n".encode())
-    assert t.read_pairs(path) == [("¿ comes pan ?", "do you eat bread ?"), ("sí .", "yes .")]
-    assert t.read_pairs(path, reverse=True)[1] == ("yes .", "sí .")
+    assert t.read_pairs(path) == [["¿ comes pan ?", "do you eat bread ?"], ["sí .", "yes ."]]
+    assert t.read_pairs(path, reverse=True)[1] == ["yes .", "sí ."]
 
 
 def test_a_short_run_learns_and_repeats(tmp_path, capsys):

@@ -14,9 +14,8 @@ READMES = sorted(ROOT.glob("*/README*.md")) + sorted(ROOT.glob("README*.md"))
 
 
 def model_file(folder):
-    """The one Python file of a folder that is named after its test: 01_logistic/logistic.py."""
-    (test,) = folder.glob("test_*.py")
-    return folder / test.name.removeprefix("test_")
+    """The model of a folder is named after it: 02_softmax_mnist/softmax.py."""
+    return next(p for p in folder.glob("*.py") if folder.name[3:].startswith(p.stem))
 
 
 MODELS = [model_file(folder) for folder in FOLDERS]

@@ -31,7 +31,8 @@ class Indexing(TorchFunctionMode):
             elif isinstance(part, slice):
                 x = torch.ops.aten.slice(x, dim, part.start, part.stop, part.step or 1)
             elif part.dtype == torch.bool:
-                x = (x * part.unsqueeze(-1)).flatten(0, part.dim() - 1)
+                spread = part.reshape(*part.shape, *[1] * (x.dim() - part.dim()))
+                x = (x * spread).flatten(0, part.dim() - 1)
             else:
                 x = torch.ops.aten.index(x, [part])
             dim += 1
@@ -55,6 +56,15 @@ def softmax(module):
     return torch.nn.Linear(784, 10), lambda device: [torch.randn(5, 784, device=device)]
 
 
+def skipgram(module):
+    def inputs(device):
+        W, C = torch.randn(20, 4, device=device), torch.randn(20, 4, device=device)
+        near = torch.ones(6, 5, dtype=torch.bool, device=device)  # 6 words, windows of 2 + 2
+        return W, C, ids(10, device=device), near, ids(3, device=device), 5
+
+    return module.loss_of, inputs
+
+
 def ff_lm(module):
     model = module.FFLM(11, direct=True)
     return model, lambda device: [ids(3, model.context, device=device)]
@@ -72,8 +82,8 @@ def bert(module):
     return module.Bert(20), inputs
 
 
-CASES = {"logistic": logistic, "softmax": softmax, "ff_lm": ff_lm}
-CASES |= {"transformer": transformer, "bert": bert}
+CASES = {"logistic": logistic, "softmax": softmax, "skipgram": skipgram}
+CASES |= {"ff_lm": ff_lm, "transformer": transformer, "bert": bert}
 models = pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
 
 
