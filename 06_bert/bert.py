@@ -55,10 +55,10 @@ def read_sentences(path):
 def train_vocabulary(sentences, vocab):
     """{piece: id} of a lower-case WordPiece: rare words come in pieces, like ##ing [3]."""
     trainer = BertWordPieceTokenizer()
-    letters = sorted({c for c in trainer.normalize(" ".join(sentences)) if c.isalnum() or c > "~"})
-    given = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"##{c}" for c in letters)]
-    options = dict(show_progress=False, special_tokens=given)  # no ##a given: ties fall by chance
-    trainer.train_from_iterator(sentences, vocab, **options)
+    letters = {c for c in trainer.normalize(" ".join(sentences)) if c.isalnum() or c > "~"}
+    given = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(f"##{c}" for c in letters)]
+    # without the given letters, ties between pieces fall by chance
+    trainer.train_from_iterator(sentences, vocab, special_tokens=given, show_progress=False)
     return trainer.get_vocab()
 
 
@@ -161,8 +161,8 @@ def evaluate(model, held_out):
     results = []
     for masked, segments, chosen, words, strangers in held_out:
         logits, pairs = model(masked, segments, chosen)
-        right, right_pairs = logits.argmax(-1) == words, pairs.argmax(-1) == strangers
-        results.append((cross_entropy(logits, words, reduction="none"), right, right_pairs))
+        loss = cross_entropy(logits, words, reduction="none")
+        results.append((loss, logits.argmax(-1) == words, pairs.argmax(-1) == strangers))
     loss, *accuracies = (torch.cat(r).float().mean() for r in zip(*results, strict=True))
     return loss.exp().item(), *(a.item() for a in accuracies)
 
@@ -244,48 +244,40 @@ def main(
     for fine, problem in (
         (device in ("cpu", found.type), f"there is no device {device!r} here: use --device cpu"),
         (figure.suffix in (".png", ".pdf", ".svg"), f"{figure}: end it in .png, .pdf or .svg"),
-        (
-            all(os.access(f, os.W_OK) for f in folders),
-            f"cannot write in {folders[0]}: choose another",
-        ),
+        (all(os.access(f, os.W_OK) for f in folders), f"cannot write in all of {folders}"),
         (all("[MASK]" in s for s in fill), "--fill: write [MASK] where a word is missing"),
-        (
-            min(vocab // 100, max_len // 8, epochs),
-            "use --vocab 100, --max-len 8, --epochs 1 or more",
-        ),
+        (min(vocab // 100, max_len // 8, epochs), "use --vocab 100 --max-len 8 --epochs 1 or more"),
         (sentences and sentences[-1][0] >= 20, f"{text}: give 21 documents, blank lines between"),
     ):
         if not fine:
             raise ValueError(problem)
-    torch.manual_seed(seed)
-    try:
-        if weights and weights.exists():
+    words = train_vocabulary([s for n, s in sentences if n % 20], vocab)
+    if weights and weights.exists():
+        try:
             saved = torch.load(weights, device, weights_only=True)
-        learn = [s for n, s in sentences if n % 20]
-        tokenizer = BertWordPieceTokenizer(saved.get("words") or train_vocabulary(learn, vocab))
-        model = Bert(tokenizer.get_vocab_size(), max_len=max_len).to(device)
-        model.load_state_dict(saved.get("model", model.state_dict()))
-    except Exception as error:
-        raise ValueError(f"{weights} has no weights of this model: use another file") from error
+            words = saved["words"]
+            Bert(len(words), max_len=max_len).load_state_dict(saved["model"])
+        except Exception as error:
+            raise ValueError(f"{weights} has no weights of this model: use another file") from error
+    tokenizer, vocab = BertWordPieceTokenizer(words), len(words)
     questions = [torch.tensor([tokenizer.encode(s).ids], device=device) for s in fill]
     if any(ids.size(1) > max_len for ids in questions):
         raise ValueError(f"--fill: give shorter sentences, of {max_len} pieces (--max-len) at most")
     encoded = [(n, tokenizer.encode(s, add_special_tokens=False).ids) for n, s in sentences]
     learn, test = [s for s in encoded if s[0] % 20], [s for s in encoded if s[0] % 20 == 0]
-    with torch.random.fork_rng():
-        torch.manual_seed(0)  # the same masks for every seed
-        held_out = list(batches(test, len(model.bias), max_len, device))
+    torch.manual_seed(0)  # the same held-out masks for every seed
+    held_out = list(batches(test, vocab, max_len, device))
+    torch.manual_seed(seed)
+    model = Bert(vocab, max_len=max_len).to(device)
+    model.load_state_dict(saved.get("model", model.state_dict()))
     answers = torch.cat([batch[3] for batch in held_out]).cpu()
-    counts = (
-        torch.tensor([w for _, ids in learn for w in ids]).bincount(None, len(model.bias)) + 1.0
-    )
+    counts = 1.0 + torch.tensor([w for _, ids in learn for w in ids]).bincount(minlength=vocab)
     unigram = cross_entropy(counts.log().expand(len(answers), -1), answers).exp().item()
     unigram_accuracy = (answers == counts.argmax()).float().mean().item()
-    print(f"{len(learn)} sentences, {len(model.bias)} pieces; {len(test)} sentences held out")
+    print(f"{len(learn)} sentences, {vocab} pieces; {len(test)} sentences held out")
     if not saved:
         saved["curve"], saved["speed"] = train(model, learn, held_out, epochs, max_len)
         if weights:
-            words = tokenizer.get_vocab()
             torch.save(saved | {"words": words, "model": model.state_dict()}, weights)
     perplexity, accuracy, nsp = evaluate(model, held_out)
     print(f"unigram: perplexity {unigram:.1f}, accuracy {unigram_accuracy:.3f}; next sentence 0.5")
