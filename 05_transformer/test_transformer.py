@@ -107,6 +107,21 @@ def test_attention_by_hand():
     assert hidden.tolist() == [[1, 0]]
 
 
+def test_exercise_1_a_query_equal_to_its_key_does_not_return_its_value_alone():
+    x = torch.eye(2)
+    _, weights = t.attention(x, x, x, torch.zeros(2, 2, dtype=torch.bool))
+    torch.testing.assert_close(weights[0], torch.tensor([0.67, 0.33]), atol=0.005, rtol=0)
+
+
+def test_exercise_2_a_large_number_is_infinity_unless_all_is_hidden_or_half_precision():
+    scores, M = torch.randn(4, 4), torch.full((4, 4), -torch.inf).triu(1)
+    large = M.nan_to_num(neginf=-1e9)
+    assert torch.equal((scores + M).softmax(-1), (scores + large).softmax(-1))
+    assert (scores.sub(torch.inf)).softmax(-1).isnan().all()
+    torch.testing.assert_close(torch.full((1, 4), -1e9).softmax(-1), torch.full((1, 4), 0.25))
+    assert torch.tensor(1e9).half().isinf()
+
+
 @pytest.mark.parametrize("length, d_model", [(1, 2), (7, 16), (3000, 8)])
 def test_positions_are_the_formula_of_the_paper(length, d_model):
     table = t.positions(length, d_model, "cpu")
