@@ -2,7 +2,8 @@
 
 Task     fill in masked words, and tell whether sentence B follows A; held out: every 20th file
 Command  python bert.py          (--help shows what you can change)
-Result   RESULT
+Result   at 3 epochs: words 0.330 right (unigram 0.060), next sentence 0.682 (0.5);
+         223 s, one thread of an Intel Xeon, seed 0
 Without  fine-tuning, the second phase with longer sequences, and cased text
 Shapes   B batch, S length, D model width, H heads, V vocabulary, N chosen words
 Masks    True hides. Numbers in brackets are sections of the paper.
@@ -205,7 +206,7 @@ def draw(curve, baselines, model, masked, tokenizer, path):
     tokens = [tokenizer.id_to_token(i) for i in masked[row] if i != PAD]
     weights = model.layers[-1].self_attention.weights[row, 0, : len(tokens), : len(tokens)]
     axes[2].imshow(weights.cpu().numpy())
-    axes[2].set_title("a head: each row asks, bright columns answer")
+    axes[2].set_title("a head: rows ask, columns answer")
     axes[2].set_xticks(range(len(tokens)), tokens, rotation=90)
     axes[2].set_yticks(range(len(tokens)), tokens)
     fig.savefig(path, dpi=150)
