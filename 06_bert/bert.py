@@ -200,7 +200,7 @@ def draw(curve, baselines, model, masked, tokenizer, path):
     for ax, values, baseline in zip(axes, (perplexity, pairs), baselines, strict=False):
         ax.plot(epochs, values)
         ax.axhline(baseline, color="gray", linestyle="--")
-    axes[0].set(title="perplexity: flat, then it falls", yscale="log", xlabel="epoch")
+    axes[0].set(title="masked words: perplexity falls first", yscale="log", xlabel="epoch")
     axes[1].set(title="next sentence: chance, then it climbs", ylim=(0.4, 0.9), xlabel="epoch")
     row = (masked != PAD).sum(1).argmin()
     tokens = [tokenizer.id_to_token(i) for i in masked[row] if i != PAD]

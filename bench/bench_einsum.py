@@ -43,7 +43,7 @@ def word_vectors(E, N, device):
 FAST = [matmul_diagonal, einsum, multiply_sum]
 PAIRS = [("cpu", E) for E in (16, 64, 256, 1024, 4096)]
 PAIRS += [("cuda", E) for E in (64, 1024, 4096, 16384)]
-SKIPGRAM = 768  # pairs in a batch of 03_skipgram: 128 words with their contexts, 5 negatives each
+SKIPGRAM = 1024  # words in one step of 03_skipgram, each multiplied here by one of its contexts
 
 
 @pytest.mark.parametrize("variant", FAST)
@@ -73,7 +73,7 @@ def test_columns_in_memory(benchmark, device, E, variant):
 @pytest.mark.parametrize("variant", FAST)
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_training_step(benchmark, device, variant):
-    """Forward and backward at the size of a batch of 03_skipgram."""
+    """Forward and backward, at the size of a training step of 03_skipgram."""
     A, B = [tensor.detach().requires_grad_() for tensor in word_vectors(SKIPGRAM, 100, device)]
     place = dict(topic="einsum, with gradients", against="einsum", flops=3 * 2 * SKIPGRAM * 100)
     variant, exact = with_gradients(variant), with_gradients(reference)

@@ -175,8 +175,8 @@ def draw_roof(ax, measured):
     ax.set(xlabel="useful operations per byte moved", ylabel="useful GFLOP/s", xlim=(0.05, 1500))
     ax.xaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_major_formatter("{x:g}")
-    peak = measured[0].peak()
-    title(ax, "All below the measured roof of {:.0f} GFLOP/s", peak and peak / 1e9)
+    roofs = measured[0].peak(), measured[0].copy_speed(2**19)
+    title(ax, "This machine at best: {:.0f} GFLOP/s, {:.0f} GB/s", *(x and x / 1e9 for x in roofs))
     for row, (name, shift) in NAMED.items():
         if row in measured[0].rows and len(measured) == 1:
             row = measured[0].rows[row]
@@ -187,14 +187,13 @@ def draw_roof(ax, measured):
 
 def draw_ceiling(ax, series, look, named):
     """The roof: the speed of copying, in the cache and out of it, up to that of a product."""
-    for size, name, shift in ((2**19, "0.5 MiB", 6), (2**26, "64 MiB", -15)):
+    for size, name, x, shift in ((2**19, "0.5 MiB", 0.33, 6), (2**26, "64 MiB", 0.8, -15)):
         peak, speed = series.peak(), series.copy_speed(size)
         if peak and speed:
-            x = [0.05, peak / speed, 1500]
-            y = [min(peak, speed * i) / 1e9 for i in x]
-            ax.plot(x, y, ls=look, color=GREY, lw=1.5)
+            corners = [(i, min(peak, speed * i) / 1e9) for i in (0.05, peak / speed, 1500)]
+            ax.plot(*zip(*corners, strict=True), ls=look, color=GREY, lw=1.5)
             words = f"copy {name}: {speed / 1e9:.0f} GB/s"
             turned = dict(rotation=45, transform_rotates_text=True)
-            at = dict(xy=(0.33, 0.33 * speed / 1e9), xytext=(0, shift), textcoords="offset points")
+            at = dict(xy=(x, x * speed / 1e9), xytext=(0, shift), textcoords="offset points")
             if named:
                 ax.annotate(words, **at, **turned, rotation_mode="anchor", fontsize=11)

@@ -1,0 +1,145 @@
+"""Skip-gram with negative sampling (word2vec): Mikolov et al. (2013); Jurafsky & Martin, 6.8.
+
+Learns from the docstrings of numpy, matplotlib and torch which words keep company, then answers
+analogies nobody taught: python skipgram.py --analogy row rows column --near red (see README.md)
+Left out: phrases, hierarchical softmax, subwords. B words of a stretch of text, R words at most
+to each side, D vector width, V words, N noise words.
+"""
+# /// script
+# dependencies = ["torch==2.13.0", "matplotlib==3.11.2", "tqdm==4.70.1", "tyro==1.0.17"]
+# ///
+
+import os
+import re
+import sys
+import time
+from collections import Counter
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+import matplotlib.pyplot as plt
+import torch
+import tyro
+from torch.nn import functional as F
+from tqdm import tqdm
+
+FOLDERS = "numpy/** matplotlib/** torch torch/nn/** torch/optim/** torch/distributions/**"
+
+
+# %% data
+def read_passages(path):
+    """A file, or docstrings if None -> lists of words; windows end where a passage does."""
+    if path:
+        texts = [path.read_text(encoding="utf-8-sig")]
+    else:
+        site = Path(torch.__file__).parents[1]
+        files = [f for folder in FOLDERS.split() for f in sorted(site.glob(f"{folder}/*.py"))]
+        sources = [f.read_text(encoding="utf-8") for f in files if "tests" not in f.parts]
+        texts = [doc for source in sources for doc in re.findall(r'(?s)"""(.*?)"""', source)]
+    passages = [p for text in texts for p in re.split(r"\n\s*\n|[.!?]\s*\n", text.lower())]
+    passages = passages if path else dict.fromkeys(passages)  # boilerplate counts once
+    return [re.findall(r"[^\W\d_]+", passage) for passage in passages]
+
+
+def batches(ids, passage, keep, window, size, generator):
+    """One epoch: ids (B + 2R) and near (B, 2R + 1), True where word b has a neighbour."""
+    kept = torch.rand(len(ids), generator=generator) < keep[ids]  # subsampling [2.3]
+    ids, passage = F.pad(ids[kept], [window] * 2), F.pad(passage[kept], [window] * 2, value=-1)
+    offset = torch.arange(-window, window + 1).abs()
+    starts = torch.arange(0, len(ids) - 2 * window, size)
+    for start in starts[torch.randperm(len(starts), generator=generator)].tolist():
+        there = passage[start : start + size + 2 * window].unfold(0, 2 * window + 1, 1)
+        radius = torch.randint(1, window + 1, (len(there), 1), generator=generator)
+        near = (there == there[:, [window]]) & (offset <= radius) & (offset > 0)
+        yield ids[start : start + size + 2 * window], near
+
+
+# %% model
+def loss_of(W, C, ids, near, noise, k):
+    """Mean -log s(c.w) - sum over k noise words of log s(-c_n.w) [eq. 4]; softmax [2] if k = 0."""
+    window = near.size(1) // 2
+    words = F.embedding(ids[window : window + len(near)], W)  # (B, D)
+    around = F.embedding(ids, C).unfold(0, 2 * window + 1, 1)  # (B, D, 2R + 1), copies nothing
+    dots = torch.einsum("bd,bdr->br", words, around)
+    if k == 0:
+        likelihood = dots - (words @ C.T).logsumexp(1, keepdim=True)
+    else:  # a stretch shares its N noise words, so that each one counts k / N
+        against = F.logsigmoid(-words @ F.embedding(noise, C).T).mean(1, keepdim=True)
+        likelihood = F.logsigmoid(dots) + k * against
+    return -likelihood[near].sum() / max(1, near.sum())
+
+
+# %% evaluation
+@torch.no_grad()
+def nearest(W, index, plus, minus=(), top=5):
+    """Words of highest cosine with a sum of unit vectors, those asked about left out."""
+    for word in {*plus, *minus} - index.keys():
+        close = " or ".join(get_close_matches(word, index)) or "none"
+        raise ValueError(f"{word!r} is not in the vocabulary; closest spellings: {close}")
+    unit, words, asked = F.normalize(W), list(index), (*plus, *minus)
+    sought = sum(unit[index[w]] for w in plus) - sum(unit[index[w]] for w in minus)
+    order = [words[i] for i in (unit @ sought).argsort(descending=True)[: top + len(asked)]]
+    return [word for word in order if word not in asked][:top]
+
+
+def evaluate(W, index, path):
+    """Share of lines `a b c d` with d the first, and among the first five, answers to a:b :: c:?"""
+    lines = [line.split() for line in path.read_text().splitlines() if line[0] != "#"]
+    asked = [line for line in lines if index.keys() >= set(line)]  # unknown words are failures
+    answers = [(d, nearest(W, index, (b, c), (a,))) for a, b, c, d in asked]
+    return [sum(d in words[:n] for d, words in answers) / len(lines) for n in (1, 5)]
+
+
+# %% training
+def train(ids, passage, counts, k, window, epochs, seed, device, D=100, N=64, size=1024, lr=0.005):
+    """-> target and context tables (V, D), and the mean loss of the last epoch."""
+    generator = torch.Generator().manual_seed(seed)
+    W = ((torch.rand(len(counts), D, generator=generator) - 0.5) / D).to(device).requires_grad_()
+    C = torch.zeros(len(counts), D, device=device, requires_grad=True)
+    adam, keep = torch.optim.Adam([W, C], lr), (1e-3 * len(ids) / counts).sqrt()
+    for epoch in range(epochs):
+        losses = []
+        stretches = batches(ids, passage, keep, window, size, generator)
+        for stretch, near in tqdm(stretches, disable=None):
+            noise = counts.pow(0.75).multinomial(N, replacement=True, generator=generator)
+            loss = loss_of(W, C, stretch.to(device), near.to(device), noise.to(device), k)
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            losses.append(loss.item())
+        adam.param_groups[0]["lr"] = lr * (1 - (epoch + 1) / epochs)
+        tqdm.write(f"epoch {epoch + 1}: loss {sum(losses) / len(losses):.3f}")
+    return W.detach().cpu(), sum(losses) / len(losses)
+
+
+# %% picture
+def draw(W, index, path):
+    """Groups of words on the first two principal components of their centred unit vectors."""
+    groups = [[w for w in line.split() if w in index] for line in GROUPS.splitlines()]
+    words = [w for group in groups for w in group] or list(index)[:50]
+    points = F.normalize(W)[[index[w] for w in words]]
+    points = points - points.mean(0)
+    points = points @ torch.linalg.svd(points, full_matrices=False).Vh[:2].T
+    fig, ax = plt.subplots(figsize=(12, 8), layout="constrained")
+    for word, (x, y) in zip(words, points.tolist(), strict=True):
+        ax.text(x, y, word, color=f"C{[word in g for g in (*groups, words)].index(True)}")
+    ax.set(xlim=(-0.8, 0.8), ylim=(-0.8, 0.8), title="Words of one kind keep the same company")
+    fig.savefig(path, dpi=150)
+
+
+# %% main
+def main(
+    text: Path | None = None,
+    near: tuple[str, ...] = ("row", "torch", "minimum", "red"),
+    analogy: tuple[str, str, str] = ("row", "rows", "column"),
+    vectors: Path | None = None,
+    loss: Literal["negative", "softmax"] = "negative",
+    window: int = 5,
+    min_count: int = 5,
+    epochs: int = 3,
+    seed: int = 0,
+    device: str = "auto",
+    figure: Path = Path(__file__).with_suffix(".png"),
+) -> dict:
+    """X"""
