@@ -24,6 +24,13 @@ import tyro
 from torch.nn import functional as F
 from tqdm import tqdm
 
+GROUPS = """left right top bottom upper lower horizontal vertical
+int float bool string complex integer dtype double boolean
+red green blue black white gray color alpha
+sin cos tan exp log sqrt sinh
+one two three four first second third last
+rows columns arrays tensors matrices indices
+figure axes title legend subplot label ticks canvas"""
 FOLDERS = "numpy/** matplotlib/** torch torch/nn/** torch/optim/** torch/distributions/**"
 
 
@@ -131,8 +138,8 @@ def draw(W, index, path):
 # %% main
 def main(
     text: Path | None = None,
-    near: tuple[str, ...] = ("row", "torch", "minimum", "red"),
-    analogy: tuple[str, str, str] = ("row", "rows", "column"),
+    near: tuple[str, ...] = (),
+    analogy: tuple[str, str, str] | None = None,
     vectors: Path | None = None,
     loss: Literal["negative", "softmax"] = "negative",
     window: int = 5,
@@ -142,4 +149,62 @@ def main(
     device: str = "auto",
     figure: Path = Path(__file__).with_suffix(".png"),
 ) -> dict:
-    """X"""
+    """Learns vectors from a text, answers analogies, saves a map; returns what it measured.
+
+    Args:
+        text: UTF-8 file to learn from; the docstrings of the installed libraries if left out
+        near: words whose nearest neighbours are printed
+        analogy: three words a b c: a is to b as c is to what?
+        vectors: file to write in the word2vec text format
+        loss: negative sampling, or softmax over the whole vocabulary (much slower)
+        window: most words to each side
+        min_count: rarer words are dropped
+        epochs: passes over the text
+        seed: rules every draw
+        device: auto or cpu
+        figure: .png, .pdf or .svg to save
+    """
+    start = time.perf_counter()
+    found = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    if device not in ("auto", "cpu", found.type):
+        raise ValueError(f"there is no device {device!r} here: use --device cpu")
+    if min(window, min_count, epochs) < 1:
+        raise ValueError("window, min-count and epochs start at 1")
+    for path in filter(None, (figure, vectors)):
+        if not os.access(path.parent, os.W_OK) or path.is_dir():
+            raise ValueError(f"{path} cannot be written: give a file in a folder that exists")
+    if figure.suffix not in (".png", ".pdf", ".svg"):
+        raise ValueError(f"{figure} should end in .png, .pdf or .svg")
+    passages = read_passages(text)
+    counted = Counter(word for passage in passages for word in passage).most_common()
+    index = {word: i for i, (word, n) in enumerate(counted) if n >= min_count}
+    pairs = [(index[w], i) for i, passage in enumerate(passages) for w in passage if w in index]
+    if len(index) < 2:
+        raise ValueError(f"needs two words seen {min_count} times: a longer text or --min-count 1")
+    near, analogy = near or list(index)[20:24], analogy or ()
+    nearest(torch.ones(len(index), 1), index, (*near, *analogy))  # unknown words fail now
+    counts, (ids, passage) = torch.tensor([float(n) for _, n in counted]), torch.tensor(pairs).T
+    began, device = time.perf_counter(), found.type if device == "auto" else device
+    k, counts = 5 if loss == "negative" else 0, counts[: len(index)]
+    W, value = train(ids, passage, counts, k, window, epochs, seed, device)
+    speed = epochs * len(ids) / (time.perf_counter() - began)
+    for word in near:
+        print(f"{word}:", *nearest(W, index, (word,)))
+    if analogy:
+        print("{} : {} :: {} :".format(*analogy), *nearest(W, index, analogy[1:], analogy[:1]))
+    beside = Path(__file__).with_name("analogies.txt")
+    first, five = evaluate(W, index, beside) if beside.exists() and not text else (0.0, 0.0)
+    print(f"analogies: {first:.3f} at 1, {five:.3f} at 5; {speed:.0f} words/s; figure in {figure}")
+    if vectors:
+        rows = [" ".join([w, *map(str, v)]) for w, v in zip(index, W.tolist(), strict=True)]
+        vectors.write_text("\n".join([f"{len(W)} {W.size(1)}", *rows, ""]), encoding="utf-8")
+    draw(W, index, figure)
+    result = dict(loss=value, analogy_at_1=first, analogy_at_5=five, words_per_second=speed)
+    return {**result, "vocabulary": len(index), "seconds": time.perf_counter() - start}
+
+
+if __name__ == "__main__":
+    try:
+        tyro.cli(main)
+    except (OSError, ValueError, KeyboardInterrupt) as error:
+        sys.exit(f"{Path(__file__).name}: {str(error) or 'interrupted, nothing was saved'}")
