@@ -24,13 +24,6 @@ import tyro
 from torch.nn import functional as F
 from tqdm import tqdm
 
-GROUPS = """left right top bottom upper lower horizontal vertical
-int float bool string complex integer dtype double boolean
-red green blue black white gray color alpha
-sin cos tan exp log sqrt sinh
-one two three four first second third last
-rows columns arrays tensors matrices indices
-figure axes title legend subplot label ticks canvas"""
 FOLDERS = "numpy/** matplotlib/** torch torch/nn/** torch/optim/** torch/distributions/**"
 
 
@@ -121,9 +114,9 @@ def train(ids, passage, counts, k, window, epochs, seed, device, D=100, N=64, si
 
 
 # %% picture
-def draw(W, index, path):
+def draw(W, index, lines, path):
     """Groups of words on the first two principal components of their centred unit vectors."""
-    groups = [[w for w in line.split() if w in index] for line in GROUPS.splitlines()]
+    groups = [[w for w in line.split() if w in index] for line in lines]
     words = [w for group in groups for w in group] or list(index)[:50]
     points = F.normalize(W)[[index[w] for w in words]]
     points = points - points.mean(0)
@@ -131,7 +124,9 @@ def draw(W, index, path):
     fig, ax = plt.subplots(figsize=(12, 8), layout="constrained")
     for word, (x, y) in zip(words, points.tolist(), strict=True):
         ax.text(x, y, word, color=f"C{[word in g for g in (*groups, words)].index(True)}")
-    ax.set(xlim=(-0.8, 0.8), ylim=(-0.8, 0.8), title="Words of one kind keep the same company")
+    ax.update_datalim(points.tolist())
+    ax.autoscale_view()
+    ax.set(xticks=[], yticks=[], title="Words of one kind keep the same company")
     fig.savefig(path, dpi=150)
 
 
@@ -170,7 +165,7 @@ def main(
         raise ValueError(f"there is no device {device!r} here: use --device cpu")
     if min(window, min_count, epochs) < 1:
         raise ValueError("window, min-count and epochs start at 1")
-    for path in filter(None, (figure, vectors)):
+    for path in (figure, vectors or figure):
         if not os.access(path.parent, os.W_OK) or path.is_dir():
             raise ValueError(f"{path} cannot be written: give a file in a folder that exists")
     if figure.suffix not in (".png", ".pdf", ".svg"):
@@ -198,7 +193,8 @@ def main(
     if vectors:
         rows = [" ".join([w, *map(str, v)]) for w, v in zip(index, W.tolist(), strict=True)]
         vectors.write_text("\n".join([f"{len(W)} {W.size(1)}", *rows, ""]), encoding="utf-8")
-    draw(W, index, figure)
+    groups = Path(__file__).with_name("map.txt")  # a line of words for each color
+    draw(W, index, groups.read_text().splitlines() if groups.exists() else [], figure)
     result = dict(loss=value, analogy_at_1=first, analogy_at_5=five, words_per_second=speed)
     return {**result, "vocabulary": len(index), "seconds": time.perf_counter() - start}
 
