@@ -67,7 +67,7 @@ def loss_of(W, C, ids, near, noise, k):
     else:  # a stretch shares its N noise words, so that each one counts k / N
         against = F.logsigmoid(-words @ F.embedding(noise, C).T).mean(1, keepdim=True)
         likelihood = F.logsigmoid(dots) + k * against
-    return -likelihood[near].sum() / max(1, near.sum())
+    return -likelihood[near].sum() / near.sum().clamp(min=1)
 
 
 # %% evaluation
