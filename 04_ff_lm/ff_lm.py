@@ -4,7 +4,6 @@ Task: the next word, given the five before it, in the docstrings of numpy, matpl
 
     python ff_lm.py --prompt "returns the"
 
-Result: RESULT
 Left out: n-grams above one word (test_ff_lm.py has them) and the paper's parallel training.
 Shapes: B batch, N windows, V words in the vocabulary, m embedding size.
 """
@@ -182,11 +181,11 @@ def main(
     counts = Counter(word for sentence in learn for word in sentence).most_common()
     words = ["<s>", "<unk>", *(word for word, n in counts if n >= min_count)]
     vocabulary = {word: i for i, word in enumerate(words)}
+    if not any(word in vocabulary for sentence in held_out for word in sentence):
+        raise ValueError(f"{test or text} has no known word: give more text or a lower --min-count")
     torch.manual_seed(seed)
     model = FFLM(len(words), direct=direct).to(device)
     rows, held = (windows(s, vocabulary, model.context).to(device) for s in (learn, held_out))
-    if not (rows > UNK).any() or not (held[:, -1] > UNK).any():
-        raise ValueError(f"{test or text} has no known word: give more text or a lower --min-count")
     p = (torch.bincount(rows[:, -1], minlength=len(words)) + 1) / (len(rows) + len(words))
     unigram, began = (-p[held[:, -1]].log().mean()).exp().item(), time.perf_counter()
     curve = train(model, rows, held, epochs)
@@ -201,7 +200,7 @@ def main(
     ids, likely = generate(model, ids, temperature, top_k)
     print(f"{prompt} ->", *(words[i] for i in ids))
     print("likeliest next:", *(f"{words[i]} {p:.3f}" for i, p in likely))
-    draw(curve, unigram, model.C.weight.detach().cpu()[50:200], words[50:200], figure)
+    draw(curve, unigram, model.C.weight.detach().cpu()[:150], words[:150], figure)
     result["seconds"] = time.perf_counter() - start
     print(*(f"{name} {value:,.1f}" for name, value in result.items()), figure, sep="\n")
     return result

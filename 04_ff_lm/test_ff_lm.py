@@ -72,7 +72,9 @@ def test_parity_with_numpy(direct):
             for p[name][i] in (old + 1e-5, old - 1e-5):
                 losses.append(numpy_loss(p, words, targets)[1])
             p[name][i] = old
-            assert (losses[0] - losses[1]) / 2e-5 == pytest.approx(parameter.grad[i], abs=1e-8)
+            assert (losses[0] - losses[1]) / 2e-5 == pytest.approx(
+                parameter.grad[i].item(), abs=1e-8
+            )
 
 
 def test_the_order_of_the_context_matters():
@@ -129,7 +131,7 @@ def test_uniform_scores_v_and_the_last_batch_counts():
 
 
 def kneser_ney(grams, rows, vocab):
-    """Interpolated Kneser-Ney probabilities of rows (tuples of n ids), from a Counter of n-grams."""
+    """Interpolated Kneser-Ney probability of rows (tuples of n ids), from n-gram counts."""
     if not rows[0]:
         return [1 / vocab] * len(rows)
     shorter = Counter(gram[1:] for gram in grams)  # counts the different words before, not the uses
@@ -229,7 +231,7 @@ def test_two_runs_are_equal(text, tmp_path):
         (["--device", "abacus"], "use --device cpu"),
         (["--text", "none.txt"], "none.txt"),
         (["--text", "empty.txt"], "no known word"),
-        (["--text", "latin.txt"], "latin.txt is not UTF-8"),
+        (["--text", "latin.txt"], "utf-8"),
         (["--test", "unknown.txt"], "unknown.txt has no known word"),
     ],
 )
