@@ -176,7 +176,7 @@ def main(
     pairs = [(index[w], i) for i, passage in enumerate(passages) for w in passage if w in index]
     if len(index) < 2:
         raise ValueError(f"needs two words seen {min_count} times: a longer text or --min-count 1")
-    near, analogy = near or list(index)[20:24], analogy or ()
+    near, analogy = near or list(index)[:24][-4:], analogy or ()
     nearest(torch.ones(len(index), 1), index, (*near, *analogy))  # unknown words fail now
     counts, (ids, passage) = torch.tensor([float(n) for _, n in counted]), torch.tensor(pairs).T
     began, device = time.perf_counter(), found.type if device == "auto" else device
