@@ -196,4 +196,4 @@ def draw_ceiling(ax, series, look, named):
             turned = dict(rotation=45, transform_rotates_text=True)
             at = dict(xy=(x, x * speed / 1e9), xytext=(0, shift), textcoords="offset points")
             if named:
-                ax.annotate(words, **at, **turned, rotation_mode="anchor", fontsize=11)
+                ax.annotate(words, **at, **turned, rotation_mode="anchor", fontsize=10)

@@ -171,7 +171,13 @@ def payback(series, n="1024"):
 
 def digits(number):
     """Whole from 100 on, one decimal from 1 on, two significant digits below: 216, 2.5, 0.085."""
-    return f"{number:.0f}" if number >= 100 else f"{number:.1f}" if number >= 1 else f"{number:.2g}"
+    return (
+        f"{number:.0f}"
+        if number >= 100
+        else f"{number:.1f}"
+        if number >= 0.995
+        else f"{number:.2g}"
+    )
 
 
 def percent(share):
