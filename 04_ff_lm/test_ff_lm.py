@@ -181,7 +181,7 @@ def test_the_network_against_the_trigram():
     print(f"\n{len(learn)} + {len(held_out)} sentences, {len(rows)} + {len(held)} tokens", found)
     print(f"unknown {(held[:, -1] == 1).float().mean():.4f}")
     assert found["3-gram"] < found["network"] < found["2-gram"]
-    assert 0.75 < found["mixture"] / found["3-gram"] < 0.85
+    assert 0.75 < found["mixture"] / found["3-gram"] < 0.87
 
 
 # --- generation
