@@ -12,8 +12,7 @@ Masks    True hides. Numbers in brackets are sections of the paper.
 # /// script
 # requires-python = ">=3.11"
 # dependencies = [
-#   "matplotlib==3.11.2", "numpy==2.4.6", "tokenizers==0.23.3", "torch==2.13.0", "tqdm==4.70.1",
-#   "tyro==1.0.17"
+#   "matplotlib==3.11.2", "tokenizers==0.23.3", "torch==2.13.0", "tqdm==4.70.1", "tyro==1.0.17"
 # ]
 # ///
 import os
