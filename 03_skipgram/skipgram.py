@@ -139,7 +139,7 @@ def main(
     loss: Literal["negative", "softmax"] = "negative",
     window: int = 5,
     min_count: int = 5,
-    epochs: int = 3,
+    epochs: int = 18,
     seed: int = 0,
     device: str = "auto",
     figure: Path = Path(__file__).with_suffix(".png"),
