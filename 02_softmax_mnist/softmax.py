@@ -126,5 +126,5 @@ def main(
 if __name__ == "__main__":
     try:
         tyro.cli(main)
-    except (OSError, ValueError, KeyboardInterrupt) as error:
+    except (OSError, ValueError, ImportError, KeyboardInterrupt) as error:
         sys.exit(f"softmax.py: {str(error) or 'interrupted, nothing was saved'}")
