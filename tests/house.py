@@ -10,7 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = sorted(path for path in ROOT.glob("0[1-6]_*") if any(path.glob("test_*.py")))
-READMES = sorted(ROOT.glob("*/README*.md")) + sorted(ROOT.glob("README*.md"))
+# In English; test_spanish.py compares their Spanish twins, whose code is the same, byte for byte.
+READMES = sorted(ROOT.glob("[!.]*/README.md")) + [ROOT / "README.md"]
 
 
 def model_file(folder):
