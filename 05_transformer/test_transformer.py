@@ -27,62 +27,43 @@ def padded_batch():
     return src, tgt
 
 
-def reference(model, d_model=16, heads=4, d_ff=24, layers=2):
-    """torch.nn.Transformer with the same weights."""
-    theirs = nn.Transformer(d_model, heads, layers, layers, d_ff, dropout=0.0, batch_first=True)
-    theirs.encoder.norm = theirs.decoder.norm = None  # the paper has none at the end of a stack
+def matched(theirs, model):
+    """(parameter of torch.nn.Transformer, our parameters that lie one below the other in it)."""
     for stack, own in (theirs.encoder, model.encoder), (theirs.decoder, model.decoder):
-        for layer, mine in zip(stack.layers, own):
-            attentions = [(layer.self_attn, mine.self_attention)]
-            if mine.cross_attention:
-                attentions.append((layer.multihead_attn, mine.cross_attention))
-            with torch.no_grad():
-                for a, b in attentions:
-                    a.in_proj_weight.copy_(torch.cat([b.W_q.weight, b.W_k.weight, b.W_v.weight]))
-                    a.in_proj_bias.copy_(torch.cat([b.W_q.bias, b.W_k.bias, b.W_v.bias]))
-                    a.out_proj.load_state_dict(b.W_o.state_dict())
-            layer.linear1.load_state_dict(mine.ffn[0].state_dict())
-            layer.linear2.load_state_dict(mine.ffn[2].state_dict())
-            for number, norm in enumerate(mine.norms, 1):
-                getattr(layer, f"norm{number}").load_state_dict(norm.state_dict())
-    return theirs
+        for a, b in zip(stack.layers, own):
+            for x, y in ("self_attn", "self_attention"), ("multihead_attn", "cross_attention"):
+                if y := getattr(b, y):
+                    x, projections = getattr(a, x), (y.W_q, y.W_k, y.W_v)
+                    yield x.in_proj_weight, [p.weight for p in projections]
+                    yield x.in_proj_bias, [p.bias for p in projections]
+                    yield from zip(x.out_proj.parameters(), ([p] for p in y.W_o.parameters()))
+            modules = [(a.linear1, b.ffn[0]), (a.linear2, b.ffn[2])]
+            modules += [(getattr(a, f"norm{i}"), norm) for i, norm in enumerate(b.norms, 1)]
+            for x, y in modules:
+                yield from zip(x.parameters(), ([p] for p in y.parameters()))
 
 
 def test_outputs_and_gradients_equal_those_of_torch():
     model, (src, tgt) = tiny(dropout=0.0), padded_batch()
-    theirs = reference(model)
-    scale = math.sqrt(16)
+    theirs = nn.Transformer(16, 4, 2, 2, 24, dropout=0.0, batch_first=True)
+    theirs.encoder.norm = theirs.decoder.norm = None  # the paper has none at the end of a stack
+    for parameter, own in matched(theirs, model):
+        parameter.data.copy_(torch.cat([p.detach() for p in own]))
+    tables = [p.detach().clone().requires_grad_() for p in (model.src_table, model.tgt_table)]
     x, y = (
-        (table.detach()[ids] * scale + t.positions(ids.size(1), 16, "cpu"))
-        for table, ids in ((model.src_table, src), (model.tgt_table, tgt))
+        table[i] * 4 + t.positions(i.size(1), 16, "cpu") for table, i in zip(tables, (src, tgt))
     )
-    hidden = theirs(
-        x,
-        y,
-        tgt_mask=nn.Transformer.generate_square_subsequent_mask(5, dtype=torch.bool),
-        src_key_padding_mask=src == 0,
-        memory_key_padding_mask=src == 0,
-        tgt_key_padding_mask=tgt == 0,
-    )
-    expected, logits = hidden @ model.tgt_table.detach().T, model(src, tgt)
+    future = nn.Transformer.generate_square_subsequent_mask(5, dtype=torch.bool)
+    hidden = theirs(x, y, None, future, None, src == 0, tgt == 0, src == 0)
+    expected, logits = hidden @ tables[1].T, model(src, tgt)
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
     for output in expected, logits:
         output[tgt != 0].square().mean().backward()
-    pairs = [
-        (a.linear1.weight.grad, b.ffn[0].weight.grad)
-        for stack, own in ((theirs.encoder, model.encoder), (theirs.decoder, model.decoder))
-        for a, b in zip(stack.layers, own)
-    ]
-    pairs += [
-        (a.multihead_attn.in_proj_weight.grad[:16], b.cross_attention.W_q.weight.grad)
-        for a, b in zip(theirs.decoder.layers, model.decoder)
-    ]
-    pairs += [
-        (a.self_attn.in_proj_weight.grad[32:], b.self_attention.W_v.weight.grad)
-        for a, b in zip(theirs.encoder.layers, model.encoder)
-    ]
-    for theirs_grad, own_grad in pairs:
-        torch.testing.assert_close(own_grad, theirs_grad, rtol=1e-4, atol=1e-6)
+    grads = [(parameter.grad, [p.grad for p in own]) for parameter, own in matched(theirs, model)]
+    grads += [(tables[0].grad, [model.src_table.grad]), (tables[1].grad, [model.tgt_table.grad])]
+    assert sum(len(own) for _, own in grads) == len(list(model.parameters()))
+    for expected, own in grads:
+        torch.testing.assert_close(torch.cat(own), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_attention_equals_scaled_dot_product_attention():

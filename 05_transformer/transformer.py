@@ -17,7 +17,6 @@ Masks    True hides. Numbers in brackets are sections of the paper.
 import os
 import random
 import re
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -168,16 +167,15 @@ def train(model, pairs, vocabularies, epochs, seed, size=64, warmup=200):
     loss_of = nn.CrossEntropyLoss(ignore_index=PAD, label_smoothing=0.1)
     adam = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98), eps=1e-9)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.99))
-    step, d_model, rng = 0, model.tgt_table.size(1), random.Random(seed)
+    step, peak, rng = 0, 0.4 * model.tgt_table.size(1) ** -0.5, random.Random(seed)
     for epoch in range(1, epochs + 1):
         data = batches(pairs, vocabularies, size, rng, model.tgt_table.device)
         for src, tgt in tqdm(data, f"epoch {epoch}", disable=None):
+            step += 1
+            adam.param_groups[0]["lr"] = peak * min(step**-0.5, step * warmup**-1.5)  # up, down
             loss = loss_of(model(src, tgt[:, :-1]).transpose(1, 2), tgt[:, 1:])
             adam.zero_grad()
             loss.backward()
-            step += 1
-            rate = 0.4 * d_model**-0.5 * min(step**-0.5, step * warmup**-1.5)  # up, then down
-            adam.param_groups[0]["lr"] = rate
             adam.step()
             average.update_parameters(model)
         tqdm.write(f"epoch {epoch} of {epochs}: loss {loss:.3f}")
@@ -264,13 +262,8 @@ def main(
     for source, output, target in list(zip(sources, outputs, targets))[:6]:
         print(source, "->", output, "" if output == target else f"(expected: {target})")
     for sentence in map(split_words, translate):
-        unknown = [word for word in sentence.split() if word not in vocabularies[0]]
-        print(
-            sentence,
-            "->",
-            *greedy(model, [sentence], vocabularies),
-            f"(unknown: {unknown})" if unknown else "",
-        )
+        words = (w if w in vocabularies[0] else f"<unknown: {w}>" for w in sentence.split())
+        print(*words, "->", *greedy(model, [sentence], vocabularies))
     draw(model, split_words((translate or sources)[-1]), vocabularies, figure)
     result = dict(exact_match=exact, bleu=bleu, loss=loss, tokens_per_second=speed, seconds=seconds)
     print(*(f"{name} {value:.3f}" for name, value in result.items()), f"picture {figure}", sep="\n")
@@ -281,4 +274,4 @@ if __name__ == "__main__":
     try:
         tyro.cli(main)
     except (OSError, ValueError, KeyboardInterrupt) as error:
-        sys.exit(f"{Path(__file__).name}: {str(error) or 'interrupted, nothing was saved'}")
+        raise SystemExit(f"{Path(__file__).name}: {str(error) or 'interrupted, nothing saved'}")

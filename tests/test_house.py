@@ -20,7 +20,7 @@ names = pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
 BUDGETS = {
     "skipgram": (147, 206),
     "ff_lm": (143, 214),
-    "transformer": (196, 284),
+    "transformer": (189, 277),
     "bert": (218, 304),
 }
 QUICK = {  # the options that make a run take seconds
