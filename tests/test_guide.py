@@ -281,7 +281,7 @@ def test_elements_of_variance_1_have_products_of_variance_C():
 
 
 def test_that_holds_for_elements_of_mean_0():
-    """A condition that the guide leaves unsaid: with mean 1 and variance 1 it is C (1 + 1 + 1)."""
+    """Slip: a condition is left unsaid. With mean 1 and variance 1 it is C (1 + 1 + 1)."""
     # Each q moves a whole row, each k a column: 1000 of each, so a deviation of 0.02, not 0.005.
     assert_close(products(1, mean=1.0).var(), torch.tensor(3000.0), atol=0, rtol=0.15)
 
