@@ -255,6 +255,13 @@ def test_bom_windows_line_ends_and_further_columns_are_accepted(tmp_path):
     assert t.read_pairs(path, reverse=True)[1] == ["yes .", "sí ."]
 
 
+def test_a_line_of_a_million_characters_is_cut(tmp_path):
+    path = toy(tmp_path)
+    path.write_text(path.read_text() + "uno  dos " * 110_000 + "\ttwo one\n")
+    result = t.main(pairs=path, epochs=1, d_model=8, figure=tmp_path / "a.png")
+    assert 0 < result["loss"] < 10
+
+
 def test_a_short_run_learns_and_repeats(tmp_path, capsys):
     results = [t.main(pairs=toy(tmp_path), epochs=3, d_model=16, figure=tmp_path / "a.png")]
     results += [t.main(pairs=toy(tmp_path), epochs=3, d_model=16, figure=tmp_path / "a.png")]

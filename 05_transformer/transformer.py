@@ -56,8 +56,8 @@ def build_vocabulary(sentences, min_count):
 
 
 def encode(sentences, vocabulary, device):
-    """Ids (B, longest + 2): <bos> words <eos>, then padding."""
-    rows = [[BOS, *(vocabulary.get(w, UNK) for w in s.split()), EOS] for s in sentences]
+    """Ids (B, longest + 2): <bos>, at most 200 words, <eos>, then padding."""
+    rows = [[BOS, *(vocabulary.get(w, UNK) for w in s.split()[:200]), EOS] for s in sentences]
     return nn.utils.rnn.pad_sequence([torch.tensor(r, device=device) for r in rows], True, PAD)
 
 
