@@ -1,8 +1,7 @@
 """The logistic regressor against autograd, scikit-learn, pencil and paper, and its own claims."""
 
 import math
-import subprocess
-import sys
+import runpy
 
 import logistic
 import pytest
@@ -12,10 +11,9 @@ from sklearn.linear_model import LogisticRegression
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 
-def example(samples=400, middle=(2.0, 1.0), spread=1.0, seed=3):
-    apart = 3 * torch.tensor([0.6, 0.8])
-    X, y = make_points(samples, torch.tensor(middle), apart, spread, seed)
-    return X.double(), y.double()
+def example(samples=400, spread=1.0):
+    X, y, _ = make_points(samples, 3.0, spread, seed=3)
+    return torch.cat(X).double(), torch.cat(y).double()
 
 
 def test_the_gradient_is_that_of_autograd_and_of_finite_differences():
@@ -76,7 +74,7 @@ def test_without_bias_the_boundary_passes_through_the_origin():
     assert b == 0 and w.norm() > 0.1  # so w.x + b = 0 at x = 0
     with_bias = evaluate(X, y, *train(X, y, True, 500, 0.5)[:2])[1]
     assert evaluate(X, y, w, b)[1] < with_bias - 0.05
-    X, y = example(middle=(0.0, 0.0))  # a best boundary through the origin needs no bias
+    X -= X.mean(0)  # a best boundary through the origin needs no bias
     assert evaluate(X, y, *train(X, y, False, 500, 0.5)[:2])[1] > 0.9
 
 
@@ -86,6 +84,9 @@ def test_the_clouds_are_where_they_should_be():
         centre = torch.tensor([2 + sign * 0.6, 1 + sign * 0.8]).double()
         torch.testing.assert_close(X[y == label].mean(0), centre, rtol=0, atol=0.01)
         assert X[y == label].std(0).tolist() == pytest.approx([0.5, 0.5], abs=0.01)
+    w, b = (t.double() for t in make_points(4, 3.0, 0.5, 0)[2])  # of the true probability,
+    _, dw, db = loss_and_gradient(X, y, w, b)  # where the slope is 0 but for chance
+    assert [*dw, db] == pytest.approx([0, 0, 0], abs=2e-3)
 
 
 def test_ten_seeds_are_as_good_as_possible_and_no_better(tmp_path, monkeypatch):
@@ -97,7 +98,9 @@ def test_ten_seeds_are_as_good_as_possible_and_no_better(tmp_path, monkeypatch):
     assert all(0.12 < r["test_loss"] < 0.24 for r in results)
 
 
-def test_every_setting_does_its_thing(tmp_path):
+def test_every_setting_does_its_thing(tmp_path, monkeypatch):
+    monkeypatch.setattr(logistic, "draw", lambda *_: None)
+
     def run(**settings):
         return logistic.main(**{"steps": 300, "figure": tmp_path / "a.png", **settings})
 
@@ -111,13 +114,22 @@ def test_every_setting_does_its_thing(tmp_path):
     assert run(seed=1)["test_loss"] != default["test_loss"]
 
 
-@pytest.mark.parametrize(
-    "options",
-    ["--samples 3", "--steps 0", "--distance 0", "--spread nan", "--lr -1", "--device nosuch"]
-    + ["--figure no/such/a.png", "--figure a.txt"],
-)
-def test_bad_input_is_one_sentence(options, tmp_path):
-    command = [sys.executable, logistic.__file__, "--figure", "a.png", *options.split()]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 1 and not list(tmp_path.iterdir())
-    assert done.stderr.startswith("logistic.py: ") and done.stderr.count("\n") == 1
+BAD = ["--samples 3", "--samples 1", "--samples -9", "--steps 0", "--lr -1", "--device nosuch"]
+BAD += ["--distance 0", "--spread 0", "--spread nan", "--figure no/such/a.png", "--figure a.txt"]
+
+
+@pytest.mark.parametrize("options", BAD)
+def test_bad_input_is_one_sentence(options, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["logistic.py", "--figure", "a.png", *options.split()])
+    with pytest.raises(SystemExit) as refused:  # with a text: standard error and status 1
+        runpy.run_path(logistic.__file__, run_name="__main__")
+    assert refused.value.code.startswith("logistic.py: ") and "\n" not in refused.value.code
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_without_permission_is_found_before_training(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda folder, mode: folder != tmp_path)
+    monkeypatch.setattr(logistic, "train", None)
+    with pytest.raises(ValueError, match="in a writable folder"):
+        logistic.main(figure=tmp_path / "a.png")
