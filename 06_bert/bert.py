@@ -17,16 +17,15 @@ Masks    True hides. Numbers in brackets are sections of the paper.
 # ///
 import os
 import re
-import sys
 import time
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
 import tyro
-from tokenizers import BertWordPieceTokenizer
+from tokenizers import BertWordPieceTokenizer, Tokenizer
 from torch import nn
-from torch.nn.functional import cross_entropy, gelu
+from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 PAD, UNK, CLS, SEP, MASK = range(5)  # padding, unknown, start, end of a sentence, hidden word
@@ -36,30 +35,31 @@ DOCSTRING = r"(?<!\S)[A-Z](?:[^.\n>=#\"]|\.(?=\S)|\n(?!\s*[\n-]))++\.(?!\S)"
 
 # %% data
 def read_sentences(path):
-    """[(document, sentence), ...] of a text, blank line between documents; None: docstrings."""
+    """[(document, sentence), ...] to learn from, and the same of every 20th document."""
     if path:
         texts = re.split(r"\n\s*\n", path.read_text(encoding="utf-8-sig"))
     else:
         site, names = Path(torch.__file__).parents[1], ("numpy", "matplotlib", "torch")
         files = [f.read_text("utf-8") for n in names for f in sorted((site / n).rglob("*.py"))]
         texts = ["\n\n".join(re.findall('(?s)"""(.*?)"""', f)).replace("`", "") for f in files]
-    documents, seen = [], {""}
-    for text in texts:
-        found = re.findall(PROSE if path else DOCSTRING, text)
-        new = {re.sub(r"\W", "", s.lower()): " ".join(s.split()) for s in found}
-        documents.append([new[key] for key in new if key not in seen])  # repeats would leak
-        seen.update(new)
-    return [(n, s) for n, d in enumerate(d for d in documents if len(d) > 1) for s in d]
+    homes = {}
+    for number, text in enumerate(texts):
+        for sentence in re.findall(PROSE if path else DOCSTRING, text):
+            homes.setdefault(" ".join(sentence.lower().split()), number)  # repeats would leak
+    sentences = [(number, sentence) for sentence, number in homes.items()]
+    return [s for s in sentences if s[0] % 20], [s for s in sentences if s[0] % 20 == 0]
 
 
-def train_vocabulary(sentences, vocab):
-    """{piece: id} of a lower-case WordPiece: rare words come in pieces, like ##ing [3]."""
-    trainer = BertWordPieceTokenizer()
-    letters = {c for c in trainer.normalize(" ".join(sentences)) if c.isalnum() or c > "~"}
-    given = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(f"##{c}" for c in letters)]
-    # without the given letters, ties between pieces fall by chance
+def train_tokenizer(sentences, vocab, max_len):
+    """A lower-case WordPiece: rare words come in pieces, like ##ing [3]."""
+    letters = sorted(c for c in set("".join(sentences)) if c.isalnum() or c > "~")
+    given = [*"[PAD] [UNK] [CLS] [SEP] [MASK]".split(), *(f"##{c}" for c in letters)]
+    trainer = BertWordPieceTokenizer()  # if not given the letters, it breaks ties by chance
     trainer.train_from_iterator(sentences, vocab, special_tokens=given, show_progress=False)
-    return trainer.get_vocab()
+    tokenizer = BertWordPieceTokenizer(trainer.get_vocab())
+    tokenizer.enable_truncation(max_len)  # at the longer side of a pair
+    tokenizer.enable_padding()
+    return tokenizer
 
 
 def mask_tokens(ids, vocab):
@@ -67,28 +67,26 @@ def mask_tokens(ids, vocab):
     chance, dice = torch.rand(2, *ids.shape)
     chosen = (chance < 0.15) & (ids > MASK)
     masked = ids.masked_fill(chosen & (dice < 0.8), MASK)
-    words = torch.randint(MASK + 1, vocab, ids.shape)
-    return torch.where(chosen & (dice >= 0.9), words, masked), chosen
+    return masked.where(~chosen | (dice < 0.9), torch.randint_like(ids, MASK + 1, vocab)), chosen
 
 
-def batches(sentences, vocab, max_len, device, size=128):
-    """One epoch of [CLS] A [SEP] B [SEP] from [(document, ids), ...], drawn anew each time:
-    masked ids, segments, chosen (B, S), the chosen words (N,), and 1 where B is a stranger (B,)."""
-    firsts = [i for i, s in enumerate(sentences[:-1]) if s[0] == sentences[i + 1][0]]
-    for group in torch.tensor(firsts)[torch.randperm(len(firsts))].split(size):
-        rows, strangers = [], torch.randint(2, group.shape)
-        for i, stranger in zip(group, strangers, strict=True):
-            (home, a), (document, b) = sentences[i : i + 2]
-            while stranger and (document == home or b == sentences[i + 1][1]):
-                document, b = sentences[torch.randint(len(sentences), ())]
-            a, b = list(a), list(b)
-            while len(a) + len(b) > max_len - 3:
-                max(a, b, key=len).pop()
-            rows.append(torch.tensor([CLS, *a, SEP, *b, SEP]))
-        ids = nn.utils.rnn.pad_sequence(rows, True, PAD)
-        segments = ((ids == SEP).cumsum(1) - (ids == SEP).int()).clamp(max=1)
-        masked, chosen = mask_tokens(ids, vocab)
-        yield [t.to(device) for t in (masked, segments, chosen, ids[chosen], strangers)]
+def batches(sentences, tokenizer, device, size=128):
+    """One epoch of [CLS] A [SEP] B [SEP], half of them with a B from elsewhere, drawn anew:
+    (masked ids, segments, chosen) (B, S), the chosen words (N,), 1 where B is a stranger (B,)."""
+    homes = torch.tensor([number for number, _ in sentences])
+    firsts = (homes[:-1] == homes[1:]).nonzero()[:, 0]
+    if len(homes[firsts].unique()) < 2:
+        raise ValueError("too short: give 21 documents of two sentences, blank lines between")
+    for first in firsts[torch.randperm(len(firsts))].split(size):
+        strangers, second = torch.randint(2, first.shape), first + 1
+        while (wrong := (homes[second] == homes[first]) & (strangers == 1)).any():
+            second = torch.where(wrong, torch.randint(len(homes), first.shape), second)
+        pairs = [(sentences[a][1], sentences[b][1]) for a, b in zip(first, second)]
+        rows = [(row.ids, row.type_ids) for row in tokenizer.encode_batch(pairs)]
+        ids, segments = torch.tensor(rows).unbind(1)
+        masked, chosen = mask_tokens(ids, tokenizer.get_vocab_size())
+        inputs = [t.to(device) for t in (masked, segments, chosen)]
+        yield inputs, ids[chosen].to(device), strangers.to(device)
 
 
 # %% model
@@ -134,78 +132,79 @@ class Bert(nn.Module):
     def __init__(self, vocab, d_model=96, heads=4, layers=2, d_ff=384, max_len=64, dropout=0.0):
         super().__init__()
         self.tables = nn.ModuleList(nn.Embedding(n, d_model) for n in (vocab, max_len, 2))
-        self.norms = nn.ModuleList(nn.LayerNorm(d_model) for _ in range(2))
+        self.embed = nn.Sequential(nn.LayerNorm(d_model), nn.Dropout(dropout))
         self.layers = nn.ModuleList(Layer(d_model, heads, d_ff, dropout) for _ in range(layers))
-        self.dense, self.bias = nn.Linear(d_model, d_model), nn.Parameter(torch.zeros(vocab))
-        self.pooler, self.next_sentence = nn.Linear(d_model, d_model), nn.Linear(d_model, 2)
-        self.dropout = nn.Dropout(dropout)
+        self.words = nn.Sequential(nn.Linear(d_model, d_model), nn.GELU(), nn.LayerNorm(d_model))
+        self.bias = nn.Parameter(torch.zeros(vocab))
+        self.pairs = nn.Sequential(nn.Linear(d_model, d_model), nn.Tanh(), nn.Linear(d_model, 2))
         for weight in (p for p in self.parameters() if p.dim() > 1):
             nn.init.normal_(weight, std=0.55 * d_model**-0.5)  # 0.02 at the paper's width, 768
 
     def forward(self, ids, segments, chosen):
         """Three (B, S) -> logits of the chosen words (N, V) and of follows, stranger (B, 2)."""
-        inputs = ids, torch.arange(ids.size(1), device=ids.device), segments
-        x = sum(table(i) for table, i in zip(self.tables, inputs, strict=True))
-        x = self.dropout(self.norms[0](x))
+        words, positions, parts = self.tables
+        x = self.embed(words(ids) + positions.weight[: ids.size(1)] + parts(segments))
         for layer in self.layers:
             x = layer(x, (ids == PAD)[:, None, None])
-        words = self.norms[1](gelu(self.dense(x[chosen]))) @ self.tables[0].weight.T + self.bias
-        return words, self.next_sentence(self.pooler(x[:, 0]).tanh())
+        return self.words(x[chosen]) @ words.weight.T + self.bias, self.pairs(x[:, 0])
 
 
 # %% evaluation
 @torch.no_grad()
-def evaluate(model, held_out):
-    """Perplexity and accuracy of the chosen words, accuracy of the next sentence."""
+def evaluate(model, unigram, held_out):
+    """Perplexity and accuracy of model and unigram, (V,) log-probabilities, in every batch."""
     model.eval()
-    results = []
-    for masked, segments, chosen, words, strangers in held_out:
-        logits, pairs = model(masked, segments, chosen)
-        loss = cross_entropy(logits, words, reduction="none")
-        results.append((loss, logits.argmax(-1) == words, pairs.argmax(-1) == strangers))
-    loss, *accuracies = (torch.cat(r).float().mean() for r in zip(*results, strict=True))
-    return loss.exp().item(), *(a.item() for a in accuracies)
+    outputs = [(*model(*inputs), *targets) for inputs, *targets in held_out]
+    logits, pairs, words, strangers = (torch.cat(parts) for parts in zip(*outputs))
+    scores = {
+        "mlm_perplexity": cross_entropy(logits, words).exp(),
+        "unigram_perplexity": unigram[words].mean().neg().exp(),
+        "mlm_accuracy": (logits.argmax(1) == words).float().mean(),
+        "unigram_accuracy": (words == unigram.argmax()).float().mean(),
+        "nsp_accuracy": (pairs.argmax(1) == strangers).float().mean(),
+    }
+    return {name: value.item() for name, value in scores.items()}
 
 
 # %% training
-def train(model, sentences, held_out, epochs, max_len, peak=3e-3):
-    """AdamW on both losses: [(epoch, *evaluate()), ...] on the way, pieces per second."""
-    start, seen, curve = time.perf_counter(), 0, [(0, *evaluate(model, held_out))]
+def train(model, unigram, sentences, tokenizer, held_out, epochs, peak=3e-3):
+    """AdamW on both losses: what evaluate() says on the way, and pieces per second."""
+    start, seen, curve = time.perf_counter(), 0, []
     adam = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
     for epoch in range(epochs):
-        epoch_batches = list(batches(sentences, len(model.bias), max_len, model.bias.device))
-        for i, batch in enumerate(tqdm(epoch_batches, f"epoch {epoch + 1}", disable=None)):
-            masked, segments, chosen, words, strangers = batch
-            logits, pairs = model.train()(masked, segments, chosen)
+        data = list(batches(sentences, tokenizer, model.bias.device))
+        for i, (inputs, words, strangers) in enumerate(tqdm(data, disable=None), 1):
+            done = (epoch + i / len(data)) / epochs
+            if i % 40 == 1:  # a part of the held-out pairs is enough on the way
+                curve.append({"epoch": epochs * done} | evaluate(model, unigram, held_out[:8]))
+            adam.param_groups[0]["lr"] = peak * min(10 * done, (1 - done) / 0.9)  # [A.2]
+            logits, pairs = model.train()(*inputs)
             loss = cross_entropy(logits, words, reduction="sum") / max(1, len(words))
             loss = loss + cross_entropy(pairs, strangers)
-            done = (epoch + (i + 1) / len(epoch_batches)) / epochs
-            adam.param_groups[0]["lr"] = peak * min(10 * done, (1 - done) / 0.9)  # [A.2]
             adam.zero_grad()
             loss.backward()
             adam.step()
-            seen += (masked != PAD).sum().item()
-            if i % 100 == 99 or i + 1 == len(epoch_batches):
-                curve.append((epochs * done, *evaluate(model, held_out)))
-        tqdm.write("epoch {:.0f}: perplexity {:.1f}, {:.3f}, pairs {:.3f}".format(*curve[-1]))
+            seen += (inputs[0] != PAD).sum().item()
+        tqdm.write(" ".join(f"{name} {value:.3f}" for name, value in curve[-1].items()))
     return curve, seen / (time.perf_counter() - start)
 
 
 # %% picture
-def draw(curve, baselines, model, masked, tokenizer, path):
-    """Saves the held-out curves beside their baselines, and a head on a pair just evaluated."""
+def draw(curve, model, masked, tokenizer, path):
+    """Saves the held-out curves over their baselines, and who looks at whom in a head."""
     fig, axes = plt.subplots(1, 3, figsize=(12, 4), layout="constrained")
-    epochs, perplexity, _, pairs = zip(*curve, strict=True)
-    for ax, values, baseline in zip(axes, (perplexity, pairs), baselines, strict=False):
-        ax.plot(epochs, values)
+    baselines = {"mlm_perplexity": curve[-1]["unigram_perplexity"], "nsp_accuracy": 0.5}
+    for ax, (name, baseline) in zip(axes, baselines.items()):
+        ax.plot([point["epoch"] for point in curve], [point[name] for point in curve])
         ax.axhline(baseline, color="gray", linestyle="--")
-    axes[0].set(title="masked words: perplexity falls first", yscale="log", xlabel="epoch")
-    axes[1].set(title="next sentence: chance, then it climbs", ylim=(0.4, 0.9), xlabel="epoch")
+        ax.set(xlabel="epoch", ylabel=name)
+    axes[0].set(yscale="log", title="perplexity: first the unigram's (dashed)")
+    axes[1].set_title("next sentence: an epoch of pure chance")
     row = (masked != PAD).sum(1).argmin()
     tokens = [tokenizer.id_to_token(i) for i in masked[row] if i != PAD]
     weights = model.layers[-1].self_attention.weights[row, 0, : len(tokens), : len(tokens)]
     axes[2].imshow(weights.cpu().numpy())
-    axes[2].set_title("a head: rows ask, columns answer")
+    axes[2].set_title("one head: rows ask, columns answer")
     axes[2].set_xticks(range(len(tokens)), tokens, rotation=90)
     axes[2].set_yticks(range(len(tokens)), tokens)
     fig.savefig(path, dpi=150)
@@ -213,90 +212,62 @@ def draw(curve, baselines, model, masked, tokenizer, path):
 
 # %% main
 def main(
-    text: Path | None = None,
-    vocab: int = 3000,
-    max_len: int = 48,
-    epochs: int = 6,
+    text: Path | None = None,  # UTF-8, blank line between documents; without it, docstrings
+    vocab: int = 3000,  # size of the vocabulary of words and pieces
+    max_len: int = 48,  # longest pair, in pieces; the rest is cut
+    epochs: int = 6,  # passes over all pairs of neighbouring sentences
     fill: tuple[str, ...] = ("Returns the [MASK] of the array.", "The [MASK] must be a [MASK]."),
-    weights: Path | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    figure: Path = Path(__file__).with_suffix(".png"),
+    weights: Path | None = None,  # loads the model from this file, or trains it and saves it there
+    seed: int = 0,  # of initial weights, order, pairs and masks
+    device: str = "auto",  # an accelerator if there is one; or cpu, cuda, mps...
+    figure: Path = Path(__file__).with_suffix(".png"),  # .png, .pdf or .svg
 ) -> dict:
-    """Pre-trains a small BERT and examines it on documents it has not seen.
-
-    Args:
-        text: UTF-8 file, blank line between documents; without it, the docstrings at hand
-        vocab: size of the vocabulary of words and pieces
-        max_len: longest pair, in pieces, special tokens included
-        epochs: passes over all pairs of neighbouring sentences
-        fill: sentences with one [MASK] or more to fill in
-        weights: file to load the trained model from or, if there is none yet, to save it in
-        seed: of initial weights, order, pairs and masks
-        device: auto (an accelerator if there is one), cpu, cuda, mps...
-        figure: where to save the picture: .png, .pdf or .svg
-    """
-    start, saved = time.perf_counter(), {}
-    found = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    device = found.type if device == "auto" else device
-    folders = [path.parent for path in (figure, weights) if path]
-    sentences = read_sentences(text)
-    for fine, problem in (
-        (device in ("cpu", found.type), f"there is no device {device!r} here: use --device cpu"),
-        (figure.suffix in (".png", ".pdf", ".svg"), f"{figure}: end it in .png, .pdf or .svg"),
-        (all(os.access(f, os.W_OK) for f in folders), f"cannot write in all of {folders}"),
-        (all("[MASK]" in s for s in fill), "--fill: write [MASK] where a word is missing"),
-        (min(vocab // 100, max_len // 8, epochs), "use --vocab 100 --max-len 8 --epochs 1 or more"),
-        (sentences and sentences[-1][0] >= 20, f"{text}: give 21 documents, blank lines between"),
-    ):
-        if not fine:
-            raise ValueError(problem)
-    words = train_vocabulary([s for n, s in sentences if n % 20], vocab)
-    if weights and weights.exists():
-        try:
-            saved = torch.load(weights, device, weights_only=True)
-            words = saved["words"]
-            Bert(len(words), max_len=max_len).load_state_dict(saved["model"])
-        except Exception as error:
-            raise ValueError(f"{weights} has no weights of this model: use another file") from error
-    tokenizer, vocab = BertWordPieceTokenizer(words), len(words)
-    questions = [torch.tensor([tokenizer.encode(s).ids], device=device) for s in fill]
-    if any(ids.size(1) > max_len for ids in questions):
-        raise ValueError(f"--fill: give shorter sentences, of {max_len} pieces (--max-len) at most")
-    encoded = [(n, tokenizer.encode(s, add_special_tokens=False).ids) for n, s in sentences]
-    learn, test = [s for s in encoded if s[0] % 20], [s for s in encoded if s[0] % 20 == 0]
-    torch.manual_seed(0)  # the same held-out masks for every seed
-    held_out = list(batches(test, vocab, max_len, device))
+    """Pre-trains a small BERT and examines it on documents it has not seen."""
+    start = time.perf_counter()
+    if device == "auto":
+        device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
+    writable = all(os.access(path.parent, os.W_OK) for path in (figure, weights or figure))
+    if not writable or figure.suffix not in (".png", ".pdf", ".svg"):
+        raise ValueError(f"cannot save {figure}, {weights}: .png, .pdf, .svg in a writable folder")
+    if min(vocab // 100, max_len // 8, epochs) < 1:
+        raise ValueError("use --vocab 100 --max-len 8 --epochs 1 or more")
+    learn, test = read_sentences(text)
     torch.manual_seed(seed)
-    model = Bert(vocab, max_len=max_len).to(device)
-    model.load_state_dict(saved.get("model", model.state_dict()))
-    answers = torch.cat([batch[3] for batch in held_out]).cpu()
-    counts = 1.0 + torch.tensor([w for _, ids in learn for w in ids]).bincount(minlength=vocab)
-    unigram = cross_entropy(counts.log().expand(len(answers), -1), answers).exp().item()
-    unigram_accuracy = (answers == counts.argmax()).float().mean().item()
-    print(f"{len(learn)} sentences, {vocab} pieces; {len(test)} sentences held out")
-    if not saved:
-        saved["curve"], saved["speed"] = train(model, learn, held_out, epochs, max_len)
+    tokenizer = train_tokenizer([s for _, s in learn], vocab, max_len)
+    model = Bert(tokenizer.get_vocab_size(), max_len=max_len).to(device)
+    if loaded := weights and weights.exists():
+        try:
+            pieces, state, curve, speed = torch.load(weights, device, weights_only=True)
+            model.load_state_dict(state)
+            tokenizer = Tokenizer.from_str(pieces)
+        except Exception as error:
+            raise ValueError(f"{weights} has no weights of this shape: use another file") from error
+    questions = [torch.tensor([tokenizer.encode(s).ids], device=device) for s in fill]
+    if not all((ids == MASK).any() for ids in questions):
+        raise ValueError(f"--fill: write [MASK] in each sentence, among its first {max_len} pieces")
+    torch.manual_seed(0)  # the same held-out masks for every seed
+    held_out = list(batches(test, tokenizer, device))[:30]
+    torch.manual_seed(seed)
+    seen = [i for row in tokenizer.encode_batch([s for _, s in learn]) for i in row.ids if i > MASK]
+    counts = 1.0 + torch.tensor(seen, device=device).bincount(minlength=len(model.bias))
+    unigram = (counts / counts.sum()).log()
+    if not loaded:
+        curve, speed = train(model, unigram, learn, tokenizer, held_out, epochs)
         if weights:
-            torch.save(saved | {"words": words, "model": model.state_dict()}, weights)
-    perplexity, accuracy, nsp = evaluate(model, held_out)
-    print(f"unigram: perplexity {unigram:.1f}, accuracy {unigram_accuracy:.3f}; next sentence 0.5")
-    print(f"BERT: perplexity {perplexity:.1f}, accuracy {accuracy:.3f}; next sentence {nsp:.3f}")
-    draw(saved["curve"], (unigram, 0.5), model, held_out[-1][0], tokenizer, figure)
-    for sentence, ids in zip(fill, questions, strict=True):
-        print(sentence)
-        for best in model(ids, torch.zeros_like(ids), ids == MASK)[0].softmax(-1):
-            top = zip(*(t.tolist() for t in best.topk(5)), strict=True)
-            print("   ", *(f"{tokenizer.id_to_token(i)} {p:.2f} " for p, i in top))
-    seconds = time.perf_counter() - start
-    print(f"{saved['speed']:.0f} pieces per second, {seconds:.0f} s, figure in {figure}")
-    names = "mlm_perplexity mlm_accuracy unigram_accuracy nsp_accuracy tokens_per_second seconds"
-    values = perplexity, accuracy, unigram_accuracy, nsp, saved["speed"], seconds
-    return dict(zip(names.split(), values, strict=True))
+            torch.save((tokenizer.to_str(), model.state_dict(), curve, speed), weights)
+    result = evaluate(model, unigram, held_out) | {"tokens_per_second": speed}
+    draw(curve, model, held_out[-1][0][0], tokenizer, figure)
+    for sentence, ids in zip(fill, questions):
+        for chances in model(ids, torch.zeros_like(ids), ids == MASK)[0].softmax(1):
+            best = [f"{tokenizer.id_to_token(i)} {chances[i]:.2f}" for i in chances.topk(5).indices]
+            print(sentence, "->", *best)
+    result["seconds"] = time.perf_counter() - start
+    print(*(f"{name} {value:.3f}" for name, value in result.items()), f"picture {figure}", sep="\n")
+    return result
 
 
 if __name__ == "__main__":
     try:
         tyro.cli(main)
-    except (OSError, ValueError, KeyboardInterrupt) as error:
-        sys.exit(f"{Path(__file__).name}: {str(error) or 'interrupted, nothing was saved'}")
+    except (OSError, ValueError, RuntimeError, AssertionError, KeyboardInterrupt) as error:
+        raise SystemExit(f"bert.py: {str(error) or 'interrupted, nothing was saved'}")
