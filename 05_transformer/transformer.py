@@ -192,7 +192,7 @@ def draw(model, sentence, vocabularies, path):
     panels = [(f"decoder to encoder, head {h}", w, written, source) for h, w in enumerate(cross)]
     panels += [("encoder to itself", w, source, source) for w in encoder.weights[0, :2]]
     panels.append(("decoder to itself: no future", decoder.weights[0, 0], read, read))
-    panels.append(("positions", positions(len(source), 32, "cpu"), source, []))
+    panels.append(("positions: dimensions 0 to 31", positions(len(source), 32, "cpu"), source, []))
     fig, axes = plt.subplots(2, 4, figsize=(14, 7), layout="constrained")
     for ax, (title, weights, rows, columns) in zip(axes.flat, panels):
         ax.imshow(weights.cpu().numpy(), aspect="auto")
