@@ -79,14 +79,14 @@ def test_without_bias_the_boundary_passes_through_the_origin():
 
 
 def test_the_clouds_are_where_they_should_be():
-    X, y = example(200_000, spread=0.5)
+    X, y = example(200_000, spread=2.0)
     for label, sign in ((0, -1.5), (1, 1.5)):
         centre = torch.tensor([2 + sign * 0.6, 1 + sign * 0.8]).double()
-        torch.testing.assert_close(X[y == label].mean(0), centre, rtol=0, atol=0.01)
-        assert X[y == label].std(0).tolist() == pytest.approx([0.5, 0.5], abs=0.01)
-    w, b = (t.double() for t in make_points(4, 3.0, 0.5, 0)[2])  # of the true probability,
+        torch.testing.assert_close(X[y == label].mean(0), centre, rtol=0, atol=0.02)
+        assert X[y == label].std(0).tolist() == pytest.approx([2, 2], abs=0.02)
+    w, b = (t.double() for t in make_points(4, 3.0, 2.0, 0)[2])  # of the true probability,
     _, dw, db = loss_and_gradient(X, y, w, b)  # where the slope is 0 but for chance
-    assert [*dw, db] == pytest.approx([0, 0, 0], abs=2e-3)
+    assert [*dw, db] == pytest.approx([0, 0, 0], abs=5e-3)
 
 
 def test_ten_seeds_are_as_good_as_possible_and_no_better(tmp_path, monkeypatch):
