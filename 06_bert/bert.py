@@ -212,17 +212,21 @@ def draw(curve, model, masked, tokenizer, path):
 
 # %% main
 def main(
-    text: Path | None = None,  # UTF-8, blank line between documents; without it, docstrings
-    vocab: int = 3000,  # size of the vocabulary of words and pieces
-    max_len: int = 48,  # longest pair, in pieces; the rest is cut
-    epochs: int = 6,  # passes over all pairs of neighbouring sentences
+    text: Path | None = None,
+    vocab: int = 3000,
+    max_len: int = 48,
+    epochs: int = 6,
     fill: tuple[str, ...] = ("Returns the [MASK] of the array.", "The [MASK] must be a [MASK]."),
-    weights: Path | None = None,  # loads the model from this file, or trains it and saves it there
-    seed: int = 0,  # of initial weights, order, pairs and masks
-    device: str = "auto",  # an accelerator if there is one; or cpu, cuda, mps...
-    figure: Path = Path(__file__).with_suffix(".png"),  # .png, .pdf or .svg
+    weights: Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    figure: Path = Path(__file__).with_suffix(".png"),
 ) -> dict:
-    """Pre-trains a small BERT and examines it on documents it has not seen."""
+    """Pre-trains a small BERT and examines it on documents it has not seen.
+    --text is UTF-8, a blank line between documents; without it, the docstrings at hand.
+    --vocab counts words and pieces; --max-len, the pieces of a pair: the rest is cut.
+    --fill asks for each [MASK]; --weights is loaded or, if there is no such file yet, saved.
+    """
     start = time.perf_counter()
     if device == "auto":
         device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
