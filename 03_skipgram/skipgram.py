@@ -86,8 +86,7 @@ def evaluate(unit, index):
     """Share of the lines a b c d of analogies.txt where d comes first, and within five words."""
     lines = [li.split() for f in HERE.glob("analogies.txt") for li in open(f) if "#" not in li]
     found = [(nearest(unit, index, *li[:3]), li[3]) for li in lines if index.keys() >= {*li}]
-    total = len(lines) if found else torch.nan  # a text without any of these words says nothing
-    return [sum(d in words[:n] for words, d in found) / total for n in (1, 5)]
+    return [sum(d in w[:n] for w, d in found) / len(lines) if found else torch.nan for n in (1, 5)]
 
 
 # %% training

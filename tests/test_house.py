@@ -19,7 +19,7 @@ names = pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
 # 165. The four named here are above that, and may only shrink.
 BUDGETS = {
     "softmax": (120, 172),
-    "skipgram": (138, 196),
+    "skipgram": (137, 195),
     "ff_lm": (135, 191),
     "transformer": (189, 277),
     "bert": (202, 277),
