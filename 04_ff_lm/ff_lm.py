@@ -1,8 +1,8 @@
 """The neural language model of Bengio et al. (2003), "A neural probabilistic language model".
 
 Task: the next word, given the five before it, in the docstrings of numpy, matplotlib and torch.
-Held out: perplexity 110, where a unigram has 419. Run: python ff_lm.py --prompt "returns the"
-Left out: longer n-grams (README.md has them) and the paper's parallel training.
+Held out: perplexity 110; unigram 419, trigram 105, half network and half trigram 86.
+Run: python ff_lm.py --prompt "returns the". Left out: bigrams and trigrams (see README.md).
 Shapes: B batch, N windows, V words in the vocabulary, m embedding size.
 """
 
