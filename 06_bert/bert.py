@@ -156,14 +156,13 @@ def evaluate(model, unigram, held_out):
     model.eval()
     outputs = [(*model(*inputs), *targets) for inputs, *targets in held_out]
     logits, pairs, words, strangers = (torch.cat(parts) for parts in zip(*outputs))
-    scores = {
-        "mlm_perplexity": cross_entropy(logits, words).exp(),
-        "unigram_perplexity": unigram[words].mean().neg().exp(),
-        "mlm_accuracy": (logits.argmax(1) == words).float().mean(),
-        "unigram_accuracy": (words == unigram.argmax()).float().mean(),
-        "nsp_accuracy": (pairs.argmax(1) == strangers).float().mean(),
+    return {
+        "mlm_perplexity": cross_entropy(logits, words).exp().item(),
+        "unigram_perplexity": unigram[words].mean().neg().exp().item(),
+        "mlm_accuracy": (logits.argmax(1) == words).float().mean().item(),
+        "unigram_accuracy": (words == unigram.argmax()).float().mean().item(),
+        "nsp_accuracy": (pairs.argmax(1) == strangers).float().mean().item(),
     }
-    return {name: value.item() for name, value in scores.items()}
 
 
 # %% training

@@ -54,9 +54,9 @@ def loss_of(model, inputs, words, strangers):
 
 def reference(model):
     """Hugging Face's BertForPreTraining with the weights of ours; our name -> its parameter."""
-    config = BertConfig(len(model.bias), 16, 2, 2, 24, max_position_embeddings=50)
-    config.layer_norm_eps = 1e-5
-    theirs = BertForPreTraining(config).eval()  # without dropout
+    sizes = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24)
+    sizes |= dict(vocab_size=len(model.bias), max_position_embeddings=50, layer_norm_eps=1e-5)
+    theirs = BertForPreTraining(BertConfig(**sizes)).eval()  # without dropout
     names = {
         "tables.0": "bert.embeddings.word_embeddings",
         "tables.1": "bert.embeddings.position_embeddings",
