@@ -1,7 +1,7 @@
 """Skip-gram with negative sampling: Mikolov et al. (2013); Jurafsky and Martin, section 6.8.
 
-Task: which words keep company, learnt from the docstrings of numpy, matplotlib and torch. Of 69
-analogies that nobody taught, 0.49 are answered at once, 0.67 within five words, in 37 seconds on
+Task: which words keep company, learned from the docstrings of numpy, matplotlib and torch. Of 69
+analogies that nobody taught, 0.49 are answered at once, 0.67 within five words, in 49 seconds on
 two cores; counting (PPMI) answers 0.44 and 0.65. Run: python skipgram.py --near row red
 Left out: phrases, hierarchical softmax, subwords. Shapes: B words of a stretch of text, at most R
 neighbours on each side, D width, V words in the vocabulary, N noise words.

@@ -2,7 +2,7 @@
 
 Task     Spanish to English: learns pairs.tsv, is examined on combinations of words it never saw
 Command  python transformer.py          (--help shows what you can change)
-Result   98 % exactly right, retrieval 0 %; 73 s, seed 0, two cores of an Intel Xeon, no GPU
+Result   98 % exactly right, retrieval 0 %; 99 s, seed 0, two cores of an AMD EPYC, no GPU
 Without  subwords (few words), a cache in decoding (it would hide the equations), beam (see README)
 Shapes   B batch, S source length, T target length, D model width, H heads, V target vocabulary
 Masks    True hides. Numbers in brackets are sections of the paper.
