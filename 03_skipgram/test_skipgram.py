@@ -178,13 +178,13 @@ TWO, CAT = b"two words. " * 9, b"cat sat " * 9
         (b"a b c", {}, "--min-count"),
         (TWO, {"window": 0}, "--window"),
         (TWO, {"epochs": 0}, "--epochs"),
-        (CAT, {"near": ("cats",)}, "unknown word 'cats'; similar ones: .'cat'"),
-        (CAT, {"analogy": (("cat", "sat", "sofa"),)}, "unknown word 'sofa'"),
+        (CAT, {"near": ("cats",)}, "unknown 'cats'; similar: .'cat'"),
+        (CAT, {"analogy": (("cat", "sat", "sofa"),)}, "unknown 'sofa'"),
         (CAT, {"figure": Path("f.xyz")}, "--figure: .png"),
         (CAT, {"figure": Path("none/f.png")}, "cannot save none/f.png"),
         (CAT, {"vectors": Path("none/v.txt")}, "cannot save none/v.txt"),
         (CAT, {"vectors": Path(".")}, "cannot save ."),
-        (CAT, {"device": "toaster"}, "device type"),
+        (CAT, {"device": "toaster"}, "no device .toaster."),
     ],
 )
 def test_bad_input_is_refused_before_training(tmp_path, monkeypatch, content, options, sentence):
