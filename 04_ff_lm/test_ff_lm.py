@@ -76,8 +76,9 @@ def test_windows_by_hand_do_not_cross_sentences():
 def test_sentences_of_a_text_and_of_a_program(tmp_path):
     (tmp_path / "a.txt").write_bytes("\ufeffÉl vio 2 aves, ¿no?\r\nDon't go! A\n\nb.".encode())
     assert read_sentences(tmp_path / "a.txt") == ["él vio 2 aves , ¿ no", "don't go", "a", "b"]
-    (tmp_path / "a.py").write_text('x = 1\n"""Adds one. Not x = 1. Nor a_b. Yes.\n"""\n# No.\n')
-    assert read_sentences(tmp_path / "a.py") == ["adds one", "yes"]
+    docs = "Adds one. Not x = 1. Nor a_b. Yes.\n\n    Notes\n    -----\n    Adds two.\n"
+    (tmp_path / "a.py").write_text(f'x = 1\n"""{docs}"""\n# No.\n')
+    assert read_sentences(tmp_path / "a.py") == ["adds one", "yes", "adds two"]
 
 
 def test_nothing_held_out_was_seen(text, tmp_path):
@@ -154,7 +155,7 @@ def test_learns_that_the_noun_decides_the_verb(text, tmp_path, capsys):
         ("--epochs 0", "above 0"),
         ("--figure none/a.png", "folder/name.png"),
         ("--figure a.xyz", "folder/name.png"),
-        ("--device abacus", "abacus"),
+        ("--device abacus", "no device 'abacus'"),
         ("--text none.txt", "none.txt"),
         ("--text empty.txt", "empty.txt has no known word"),
         ("--test unknown.txt", "unknown.txt has no known word"),
@@ -196,5 +197,5 @@ def test_the_network_against_the_trigram(tmp_path, monkeypatch):
     p["mixture"] = (p["trigram"] + p["network"]) / 2
     found = {name: (-chances.log().mean()).exp().item() for name, chances in p.items()}
     print(len(rows), "+", len(held), "tokens", found)
-    assert found["trigram"] < found["network"] < 136.7  # the bigram
+    assert found["trigram"] < found["network"] < 139.1  # the bigram
     assert 0.79 < found["mixture"] / found["trigram"] < 0.85
