@@ -176,7 +176,7 @@ def tiny_vocabularies():
 def score(model, source, words, vocabularies, longest):
     """Mean log-probability of the words and, if there is room for it, of the end."""
     ids = [vocabularies[1][word] for word in words] + [t.EOS] * (len(words) + 1 < longest)
-    src = t.encode([source], vocabularies[0], "cpu")
+    src = t.to_ids([source], vocabularies[0], "cpu")
     log_p = model(src, torch.tensor([[t.BOS, *ids]])).log_softmax(-1)[0]
     return log_p[range(len(ids)), ids].mean().item()
 
@@ -203,7 +203,7 @@ def test_a_beam_that_covers_everything_is_exhaustive_search():
 def test_the_vocabulary_is_counted_and_ordered():
     vocabulary = t.build_vocabulary(["b a b", "c b a"], min_count=2)
     assert list(vocabulary) == ["<pad>", "<bos>", "<eos>", "<unk>", "b", "a"]
-    ids = t.encode(["a b", "z"], vocabulary, "cpu")
+    ids = t.to_ids(["a b", "z"], vocabulary, "cpu")
     assert ids.tolist() == [[1, 5, 4, 2], [1, 3, 2, 0]]
 
 

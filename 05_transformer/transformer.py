@@ -2,7 +2,7 @@
 
 Task     Spanish to English: learns pairs.tsv, is examined on combinations of words it never saw
 Command  python transformer.py          (--help shows what you can change)
-Result   98 % exactly right, retrieval 0 %; 99 s, seed 0, two cores of an AMD EPYC, no GPU
+Result   98 % exactly right (retrieval: 0 %, see README); 59 s, two cores of an AMD EPYC, no GPU
 Without  subwords (few words), a cache in decoding (it would hide the equations), beam (see README)
 Shapes   B batch, S source length, T target length, D model width, H heads, V target vocabulary
 Masks    True hides. Numbers in brackets are sections of the paper.
@@ -55,7 +55,7 @@ def build_vocabulary(sentences, min_count):
     return {w: i for i, w in enumerate(["<pad>", "<bos>", "<eos>", "<unk>", *words])}
 
 
-def encode(sentences, vocabulary, device):
+def to_ids(sentences, vocabulary, device):
     """Ids (B, longest + 2): <bos>, at most 200 words, <eos>, then padding."""
     rows = [[BOS, *(vocabulary.get(w, UNK) for w in s.split()[:200]), EOS] for s in sentences]
     return nn.utils.rnn.pad_sequence([torch.tensor(r, device=device) for r in rows], True, PAD)
@@ -66,12 +66,12 @@ def batches(pairs, vocabularies, size, rng, device):
     pairs = sorted(rng.sample(pairs, len(pairs)), key=lambda pair: len(pair[0].split()))
     groups = [zip(*pairs[i : i + size]) for i in range(0, len(pairs), size)]
     rng.shuffle(groups)
-    return [[encode(s, v, device) for s, v in zip(group, vocabularies)] for group in groups]
+    return [[to_ids(s, v, device) for s, v in zip(group, vocabularies)] for group in groups]
 
 
 # %% model
 def attention(q, k, v, mask):
-    """Scaled dot products [3.2.1]: q (..., T, d), k and v (..., S, d), mask (..., T, S)."""
+    """Scaled dot products [3.2.1]: q (..., T, d), k, v (..., S, d), mask like (..., T, S)."""
     weights = (q @ k.mT / q.size(-1) ** 0.5).masked_fill(mask, -torch.inf).softmax(-1)
     return weights @ v, weights
 
@@ -94,7 +94,8 @@ class MultiHeadAttention(nn.Module):
     def forward(self, x, memory, mask):  # x (B, T, D) asks, memory (B, S, D) answers
         projected = self.W_q(x), self.W_k(memory), self.W_v(memory)
         q, k, v = (p.unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in projected)
-        output, self.weights = attention(q, k, v, mask)  # (B, H, T, D / H), (B, H, T, S)
+        # (B, H, T, D / H) and, kept for the picture, (B, H, T, S)
+        output, self.weights = attention(q, k, v, mask)
         return self.W_o(output.transpose(1, 2).flatten(2))
 
 
@@ -117,7 +118,7 @@ class Layer(nn.Module):
 
 
 class Transformer(nn.Module):
-    def __init__(self, src_vocab, tgt_vocab, d_model=128, heads=4, d_ff=512, layers=2, dropout=0.1):
+    def __init__(self, src_vocab, tgt_vocab, d_model=96, heads=4, d_ff=384, layers=2, dropout=0.1):
         super().__init__()
         sizes = d_model, heads, d_ff, dropout
         self.src_table = nn.Parameter(torch.randn(src_vocab, d_model) / d_model**0.5)
@@ -127,8 +128,8 @@ class Transformer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def run(self, layers, table, ids, *masks_and_memory):  # (B, length) -> (B, length, D)
-        x = table[ids] * table.size(1) ** 0.5  # [3.4]
-        x = self.dropout(x + positions(*x.shape[1:], x.device))
+        x = table[ids] * table.size(1) ** 0.5  # as large as the positions [3.4]
+        x = self.dropout(x + positions(x.size(1), x.size(2), x.device))
         for layer in layers:
             x = layer(x, *masks_and_memory)
         return x
@@ -152,10 +153,10 @@ class Transformer(nn.Module):
 def greedy(model, sentences, vocabularies):
     """Greedy decoding: the likeliest next word for all sentences at once, until all have ended."""
     model.eval()
-    src = encode(sentences, vocabularies[0], model.src_table.device)
-    memory, tgt = model.encode(src), torch.full_like(src[:, :1], BOS)
+    src = to_ids(sentences, vocabularies[0], model.src_table.device)
+    encoded, tgt = model.encode(src), torch.full_like(src[:, :1], BOS)
     while not (tgt == EOS).any(1).all() and tgt.size(1) < 2 * src.size(1) + 10:
-        tgt = torch.cat([tgt, model.decode(tgt, *memory)[:, -1:].argmax(-1)], 1)
+        tgt = torch.cat([tgt, model.decode(tgt, *encoded)[:, -1:].argmax(-1)], 1)
     words = list(vocabularies[1])
     texts = [" ".join(words[i] for i in row[1:]) for row in tgt.tolist()]
     return [text.split("<eos>")[0].strip() for text in texts]
@@ -163,17 +164,18 @@ def greedy(model, sentences, vocabularies):
 
 # %% training
 def train(model, pairs, vocabularies, epochs, seed, size=64, warmup=200):
-    """Adam and its rate [5.3], label smoothing [5.4]; returns the average model [6.1], the loss."""
+    """Adam and its rate [5.3], label smoothing [5.4] -> moving average of the model [6.1], loss."""
     loss_of = nn.CrossEntropyLoss(ignore_index=PAD, label_smoothing=0.1)
-    adam = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98), eps=1e-9)
+    adam = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98), eps=1e-9, fused=True)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.99))
-    step, peak, rng = 0, 0.4 * model.tgt_table.size(1) ** -0.5, random.Random(seed)
+    step, scale, rng = 0, 0.4 * model.tgt_table.size(1) ** -0.5, random.Random(seed)
     for epoch in range(1, epochs + 1):
         data = batches(pairs, vocabularies, size, rng, model.tgt_table.device)
         for src, tgt in tqdm(data, f"epoch {epoch}", disable=None):
             step += 1
-            adam.param_groups[0]["lr"] = peak * min(step**-0.5, step * warmup**-1.5)  # up, down
-            loss = loss_of(model(src, tgt[:, :-1]).transpose(1, 2), tgt[:, 1:])
+            adam.param_groups[0]["lr"] = scale * min(step**-0.5, step * warmup**-1.5)
+            # reads <bos> a b, should write a b <eos>; smoothing keeps the loss above 0.9
+            loss = loss_of(model(src, tgt[:, :-1]).flatten(0, 1), tgt[:, 1:].flatten())
             adam.zero_grad()
             loss.backward()
             adam.step()
@@ -190,16 +192,17 @@ def draw(model, sentence, vocabularies, path):
     encoder, decoder = model.encoder[-1].self_attention, model.decoder[-1].self_attention
     cross = model.decoder[-1].cross_attention.weights[0]
     panels = [(f"decoder to encoder, head {h}", w, written, source) for h, w in enumerate(cross)]
-    panels += [("encoder to itself", w, source, source) for w in encoder.weights[0, :2]]
-    panels.append(("decoder to itself: no future", decoder.weights[0, 0], read, read))
-    panels.append(("positions: dimensions 0 to 31", positions(len(source), 32, "cpu"), source, []))
+    panels += [(f"encoder, head {h}", encoder.weights[0, h], source, source) for h in (0, 1)]
+    panels.append(("decoder: no future", decoder.weights[0, 0], read, read))
+    waves = positions(len(source), model.src_table.size(1), "cpu")[:, :32] / 2 + 0.5  # 0 to 1
+    panels.append(("positions, dimensions 0 to 31", waves, source, []))
     fig, axes = plt.subplots(2, 4, figsize=(14, 7), layout="constrained")
     for ax, (title, weights, rows, columns) in zip(axes.flat, panels):
-        ax.imshow(weights.cpu().numpy(), aspect="auto")
+        ax.imshow(weights.cpu().numpy(), aspect="auto", vmin=0, vmax=1)
         ax.set_title(title)
         ax.set_xticks(range(len(columns)), columns, rotation=90)
         ax.set_yticks(range(len(rows)), rows)
-    fig.suptitle("Each row asks, the bright columns answer")
+    fig.suptitle("Rows ask, bright columns answer; bright cells cross over where the order changes")
     fig.savefig(path, dpi=150)
 
 
@@ -210,7 +213,7 @@ def main(
     reverse: bool = False,
     min_count: int = 1,
     epochs: int = 5,
-    d_model: int = 128,
+    d_model: int = 96,
     translate: tuple[str, ...] = ("el gato negro duerme",),
     seed: int = 0,
     device: str = "auto",
@@ -239,13 +242,12 @@ def main(
         raise ValueError("--epochs and --min-count start at 1, --d-model takes multiples of 8")
     learn, exam = read_pairs(pairs, reverse), test or pairs.with_stem(f"{pairs.stem}_test")
     random.Random(seed).shuffle(learn)
-    held_out = learn[: min(1000, len(learn) // 20)]
-    if test or exam.exists():
-        held_out = read_pairs(exam, reverse)
-    seen = {sentence for pair in held_out for sentence in pair}
-    learn = [pair for pair in learn if seen.isdisjoint(pair)]
+    part = learn[: min(1000, len(learn) // 20)]
+    held_out = read_pairs(exam, reverse) if test or exam.exists() else part
+    secret = {sentence for pair in held_out for sentence in pair}
+    learn = [pair for pair in learn if secret.isdisjoint(pair)]
     if not (learn and held_out):
-        raise ValueError(f"{pairs} is too small to learn from one part and be tested on another")
+        raise ValueError(f"{pairs} is too small: beside the test, nothing is left to learn from")
     start = time.perf_counter()
     torch.manual_seed(seed)
     vocabularies = [build_vocabulary(side, min_count) for side in zip(*learn)]
