@@ -129,10 +129,10 @@ def draw(unit, index, path):
         while any(abs(x - u) < 0.12 and abs(y - v) < 0.036 for u, v in places.values()):
             y -= 0.003  # a label makes way
         places[word] = x, y
-        ax.text(x, y, word[:20], color=colors[word], ha="center", va="top")
+        ax.text(x, y, word[:20], color=colors[word], ha="center", va="center")
     for a, b in ("row", "horizontal"), ("column", "vertical"):
         if {a, b} <= places.keys():
-            ax.annotate("", places[b], places[a], arrowprops={"arrowstyle": "->", "color": "gray"})
+            ax.annotate("", places[b], places[a], arrowprops=dict(arrowstyle="->", shrinkA=25))
     ax.scatter(*zip(*places.values()), s=0)  # invisible, so that the axes fit
     ax.set(xticks=[], yticks=[], title="Words of one kind lie together; a relation is a direction")
     fig.savefig(path, dpi=150)
