@@ -3,7 +3,7 @@
 Task     fill in masked words, and tell whether sentence B follows A; held out: every 20th file
 Command  python bert.py          (--help shows what you can change)
 Result   words 0.370 right (unigram 0.055), perplexity 36.8 (549.3), next sentence 0.719 (0.5);
-         297 s on two cores of an AMD EPYC, seed 0
+         257 s on two cores of an AMD EPYC, seed 0
 Without  fine-tuning, the second phase with longer sequences, and cased text
 Shapes   B batch, S length, D model width, H heads, V vocabulary, N chosen words
 Masks    True hides. Numbers in brackets are sections of the paper.
