@@ -95,7 +95,8 @@ def generate(model, ids, temperature, top_k):
     drawn = []
     while len(drawn) < 30 and BOUNDARY not in drawn:
         p, order = predict(model, ids + drawn)
-        drawn.append(order[(p[:top_k].log() / temperature).softmax(0).multinomial(1)].item())
+        # relative to the likeliest, which keeps its 1 however low the temperature is
+        drawn.append(order[((p[:top_k] / p[0]) ** (1 / temperature)).multinomial(1)].item())
     return drawn
 
 

@@ -133,6 +133,7 @@ def test_top_1_is_greedy_and_reads_the_last_words(prompt):
             break
         ids.append(model(torch.tensor([ids[-3:]])).argmax().item())
     assert generate(model.train(), prompt, 0.8, 1) == ids[3 + len(prompt) :]
+    assert generate(model, prompt, 1e-300, 9) == ids[3 + len(prompt) :]
 
 
 def test_learns_that_the_noun_decides_the_verb(text, tmp_path, capsys):
