@@ -155,8 +155,7 @@ class Bert(nn.Module):
 @torch.no_grad()
 def evaluate(model, held_out):
     """Perplexity and accuracy on the chosen words, accuracy on the next sentence: all batches."""
-    model.eval()
-    outputs = [(*model(*inputs), *targets) for inputs, *targets in held_out]
+    outputs = [(*model.eval()(*inputs), *targets) for inputs, *targets in held_out]
     logits, pairs, words, strangers = (torch.cat(parts) for parts in zip(*outputs))
     return {
         "mlm_perplexity": cross_entropy(logits, words).exp().item(),
@@ -178,8 +177,7 @@ def train(model, sentences, tokenizer, held_out, epochs, peak=3e-3):
                 curve.append({"epoch": epochs * done} | evaluate(model, held_out[:8]))
             adam.param_groups[0]["lr"] = peak * min(10 * done, (1 - done) / 0.9)  # up, down
             logits, pairs = model.train()(*inputs)
-            # a tiny batch may have no chosen word, whose mean loss is NaN
-            loss = cross_entropy(logits, words).nan_to_num() + cross_entropy(pairs, strangers)
+            loss = cross_entropy(logits, words) + cross_entropy(pairs, strangers)
             adam.zero_grad()
             loss.backward()
             adam.step()
@@ -195,7 +193,7 @@ def draw(curve, unigram, model, masked, tokenizer, path):
     for ax, name, baseline in zip(axes, ("mlm_perplexity", "nsp_accuracy"), (unigram, 0.5)):
         ax.plot([point["epoch"] for point in curve], [point[name] for point in curve])
         ax.axhline(baseline, color="gray", linestyle="--")
-        ax.set(xlabel="epoch", ylabel=name, title="held out: first, the baseline")
+        ax.set(xlabel="epoch", ylabel=name, title="held out: chance first, then sense")
     axes[0].set_yscale("log")
     row = (masked != PAD).sum(1).argmin()  # the shortest pair of the batch evaluated last
     tokens = [tokenizer.id_to_token(i) for i in masked[row] if i != PAD]
