@@ -36,19 +36,19 @@ DOCSTRING = r"(?<!\S)[A-Z](?:[^.\n>=#\"]|\.(?=\S)|\n(?!\s*[\n-]))++\.(?!\S)"
 
 # %% data
 def read_sentences(path):
-    """[(document, sentence), ...] to learn from, and the same of every 20th document."""
+    """{sentence: number of its document} to learn from, and the same of every 20th document."""
     if path:
         texts = re.split(r"\n\s*\n", path.read_text(encoding="utf-8-sig"))
     else:
         site, names = Path(torch.__file__).parents[1], ("numpy", "matplotlib", "torch")
         codes = [f.read_text("utf-8") for n in names for f in sorted((site / n).rglob("*.py"))]
         texts = ["\n\n".join(re.findall('(?s)"""(.*?)"""', c)).replace("`", "") for c in codes]
-    documents = {}
+    found = {}
     for number, text in enumerate(texts):
         for sentence in re.findall(PROSE if path else DOCSTRING, text):
-            documents.setdefault(" ".join(sentence.lower().split()), number)  # repeats would leak
-    sentences = [(number, sentence) for sentence, number in documents.items()]
-    return [s for s in sentences if s[0] % 20], [s for s in sentences if s[0] % 20 == 0]
+            found.setdefault(" ".join(sentence.lower().split()), number)  # repeats would leak
+    learn = {sentence: number for sentence, number in found.items() if number % 20}
+    return learn, {sentence: found[sentence] for sentence in found if sentence not in learn}
 
 
 def train_tokenizer(sentences, vocab, max_len):
@@ -66,7 +66,7 @@ def train_tokenizer(sentences, vocab, max_len):
 
 def mask_tokens(ids, vocab):
     """Chooses 15 %, of these hides 80 %, changes 10 %, leaves 10 % [3.1]: masked, chosen (B, S)."""
-    chance, dice = torch.rand(2, *ids.shape)
+    chance, dice = torch.rand(2, *ids.shape, device=ids.device)
     chosen = (chance < 0.15) & (ids > MASK)
     masked = ids.masked_fill(chosen & (dice < 0.8), MASK)
     return masked.where(~chosen | (dice < 0.9), torch.randint_like(ids, MASK + 1, vocab)), chosen
@@ -75,7 +75,7 @@ def mask_tokens(ids, vocab):
 def batches(sentences, tokenizer, device, size=128):
     """One epoch of [CLS] A [SEP] B [SEP], half of them with a B from elsewhere, drawn anew:
     (masked ids, segments, chosen) (B, S), the chosen words (N,), 1 where B is a stranger (B,)."""
-    documents = torch.tensor([number for number, _ in sentences])
+    texts, documents = list(sentences), torch.tensor(list(sentences.values()))
     firsts = (documents[:-1] == documents[1:]).nonzero()[:, 0]  # those that another one follows
     if len(documents[firsts].unique()) < 2:
         raise ValueError("too short: give 21 documents of two sentences, blank lines between")
@@ -83,12 +83,10 @@ def batches(sentences, tokenizer, device, size=128):
         strangers, second = torch.randint(2, first.shape), first + 1
         while (wrong := (documents[second] == documents[first]) & (strangers == 1)).any():
             second = torch.where(wrong, torch.randint(len(documents), first.shape), second)
-        pairs = [(sentences[a][1], sentences[b][1]) for a, b in zip(first, second)]
-        rows = tokenizer.encode_batch(pairs)
-        ids, segments = torch.tensor([(row.ids, row.type_ids) for row in rows]).unbind(1)  # (B, S)
+        rows = tokenizer.encode_batch([(texts[a], texts[b]) for a, b in zip(first, second)])
+        ids, segments = torch.tensor([(r.ids, r.type_ids) for r in rows], device=device).unbind(1)
         masked, chosen = mask_tokens(ids, tokenizer.get_vocab_size())
-        inputs = [t.to(device) for t in (masked, segments, chosen)]
-        yield inputs, ids[chosen].to(device), strangers.to(device)
+        yield (masked, segments, chosen), ids[chosen], strangers.to(device)
 
 
 # %% model
@@ -233,7 +231,7 @@ def main(
         raise ValueError("use --vocab 100 --max-len 8 --epochs 1 or more")
     learn, test = read_sentences(text)
     torch.manual_seed(seed)
-    tokenizer = train_tokenizer([s for _, s in learn], vocab, max_len)
+    tokenizer = train_tokenizer(learn, vocab, max_len)
     device = found if device == "auto" else device
     model = Bert(tokenizer.get_vocab_size(), max_len=max_len).to(device)
     if loaded := weights and weights.exists():
@@ -254,7 +252,7 @@ def main(
         curve, speed = train(model, learn, tokenizer, held_out, epochs)
         if weights:
             torch.save((tokenizer.to_str(), model.state_dict(), curve, speed), weights)
-    seen = [i for row in tokenizer.encode_batch([s for _, s in learn]) for i in row.ids if i > MASK]
+    seen = [i for row in tokenizer.encode_batch(list(learn)) for i in row.ids if i > MASK]
     # (V,) log-probabilities: counts, one more for each; log_softmax divides by their sum
     unigram = (torch.tensor(seen).bincount(minlength=len(model.bias)) + 1.0).log().log_softmax(0)
     words = torch.cat([words for _, words, _ in held_out]).cpu()

@@ -32,7 +32,7 @@ def sentences(text):
 
 @pytest.fixture(scope="module")
 def tokenizer(sentences):
-    return bert.train_tokenizer([s for _, s in sentences], 120, 40)
+    return bert.train_tokenizer(sentences, 120, 40)
 
 
 @pytest.fixture
@@ -125,11 +125,12 @@ def test_masks_are_15_percent_of_words_80_10_10():
 
 def test_no_stranger_is_the_next_sentence_in_the_whole_corpus():
     learn, test = read_sentences(None)
-    words = sum(len(s.split()) for _, s in learn + test)
+    words = sum(len(sentence.split()) for sentence in [*learn, *test])
     assert 500_000 < words < 1_000_000 and 0.02 < len(test) / len(learn) < 0.1
-    assert len({s.lower().strip() for _, s in learn + test}) == len(learn + test)  # no repeats
-    assert not {n for n, _ in learn} & {n for n, _ in test}
-    place, pairs = {s: i for i, (_, s) in enumerate(learn)}, []
+    assert not learn.keys() & test.keys()  # no repeats
+    assert all(s == s.lower().strip() for s in [*learn, *test])
+    assert not {*learn.values()} & {*test.values()}
+    place, document, pairs = {s: i for i, s in enumerate(learn)}, list(learn.values()), []
 
     def encode_batch(texts):
         pairs.extend((place[a], place[b]) for a, b in texts)
@@ -139,16 +140,17 @@ def test_no_stranger_is_the_next_sentence_in_the_whole_corpus():
     torch.manual_seed(0)
     strangers = torch.cat([batch[2] for batch in batches(learn, recorder, "cpu")]).tolist()
     for (a, b), stranger in zip(pairs, strangers, strict=True):
-        assert (learn[a][0] != learn[b][0]) if stranger else (b == a + 1)
-        assert learn[a][0] == learn[a + 1][0]
+        assert (document[a] != document[b]) if stranger else (b == a + 1)
+        assert document[a] == document[a + 1]
     assert len({a for a, _ in pairs}) == len(pairs) > 50_000
     assert sum(strangers) / len(strangers) == pytest.approx(0.5, abs=0.01)
 
 
 def test_pairs_have_segments_and_lose_the_end_of_the_longer_side(sentences):
-    tokenizer = bert.train_tokenizer([s for _, s in sentences], 120, 12)
+    tokenizer = bert.train_tokenizer(sentences, 120, 12)
     short, long = "the cat eats", "apples at cow dog fish bird horse sees"
-    corpus = [(0, short), (0, long), (0, short), (1, long), (1, short), (1, long)]
+    corpus = {short: 0, long: 0, short.title(): 0, long.title(): 1, short.upper(): 1}
+    corpus |= {long.upper(): 1}  # large or small letters, it is the same sentence
     kept = {f"[CLS] {short} [SEP] {long[:27]} [SEP]", f"[CLS] {long[:27]} [SEP] {short} [SEP]"}
     found = set()
     for (masked, segments, chosen), words, _ in batches(corpus, tokenizer, "cpu", 1):
@@ -182,13 +184,13 @@ def test_prose_and_one_sentence_a_line_read_alike(tmp_path):
     lines.write_text(
         "Él come pan.\n¿Quién bebe?\n¡No!\n\nUna.\nDos últimas\nTres.\n", encoding="utf-8"
     )
-    there = [(0, "él come pan."), (0, "¿quién bebe?"), (0, "¡no!")]
+    learn, test = ["una.", "dos últimas", "tres."], ["él come pan.", "¿quién bebe?", "¡no!"]
     for path in (prose, lines):
-        assert read_sentences(path) == ([(1, "una."), (1, "dos últimas"), (1, "tres.")], there)
+        assert read_sentences(path) == (dict.fromkeys(learn, 1), dict.fromkeys(test, 0))
 
 
 def test_word_pieces_there_and_back(sentences, tokenizer):
-    again = bert.train_tokenizer([s for _, s in sentences], 120, 40)
+    again = bert.train_tokenizer(sentences, 120, 40)
     assert again.get_vocab() == tokenizer.get_vocab()
     assert [tokenizer.id_to_token(i) for i in range(5)] == "[PAD] [UNK] [CLS] [SEP] [MASK]".split()
     assert tokenizer.decode(tokenizer.encode("The horse eats dogs").ids) == "the horse eats dogs"
