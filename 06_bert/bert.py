@@ -22,7 +22,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import torch
 import tyro
-from tokenizers import BertWordPieceTokenizer, Tokenizer
+from tokenizers import BertWordPieceTokenizer
 from torch import nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
@@ -224,7 +224,8 @@ def main(
     found = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     if device not in ("auto", "cpu", found.type):
         raise ValueError(f"there is no device {device!r} here: use --device cpu")
-    writable = all(os.access(path.parent, os.W_OK) for path in (figure, weights or figure))
+    new = figure if weights is None or weights.exists() else weights
+    writable = all(os.access(path.parent, os.W_OK) for path in (figure, new))
     if not writable or figure.suffix not in (".png", ".pdf", ".svg"):
         raise ValueError(f"cannot save {figure}, {weights}: .png, .pdf, .svg in a writable folder")
     if vocab < 100 or max_len < 8 or epochs < 1:
@@ -234,24 +235,22 @@ def main(
     tokenizer = train_tokenizer(learn, vocab, max_len)
     device = found if device == "auto" else device
     model = Bert(tokenizer.get_vocab_size(), max_len=max_len).to(device)
-    if loaded := weights and weights.exists():
-        try:
-            text_form, state, curve, speed = torch.load(weights, device, weights_only=True)
-            tokenizer = Tokenizer.from_str(text_form)
-            model = Bert(tokenizer.get_vocab_size(), max_len=max_len).to(device)
-            model.load_state_dict(state)
-        except Exception as error:
-            raise ValueError(f"{weights} has no weights of this shape: use another file") from error
     questions = [torch.tensor([tokenizer.encode(s).ids], device=device) for s in fill]
     if not all((ids == MASK).any() for ids in questions):
         raise ValueError(f"--fill: write [MASK] in each sentence, among its first {max_len} pieces")
     torch.manual_seed(0)  # the same held-out masks for every seed
     held_out = list(batches(test, tokenizer, device))[:30]
     torch.manual_seed(seed)
-    if not loaded:
+    if weights and weights.exists():
+        try:  # weights mean nothing without their vocabulary: it is their key in the file
+            state, curve, speed = torch.load(weights, "cpu", weights_only=True)[tokenizer.to_str()]
+            model.load_state_dict(state)
+        except Exception as error:
+            raise ValueError(f"{weights} is not of this --text, --vocab and --max-len") from error
+    else:
         curve, speed = train(model, learn, tokenizer, held_out, epochs)
         if weights:
-            torch.save((tokenizer.to_str(), model.state_dict(), curve, speed), weights)
+            torch.save({tokenizer.to_str(): (model.state_dict(), curve, speed)}, weights)
     seen = [i for row in tokenizer.encode_batch(list(learn)) for i in row.ids if i > MASK]
     # (V,) log-probabilities: counts, one more for each; log_softmax divides by their sum
     unigram = (torch.tensor(seen).bincount(minlength=len(model.bias)) + 1.0).log().log_softmax(0)

@@ -199,7 +199,7 @@ def test_word_pieces_there_and_back(sentences, tokenizer):
     assert spanish.decode(spanish.encode("El niño").ids) == "el niño"
 
 
-def test_short_run_learns_then_its_weights_come_back(text, tmp_path, capsys):
+def test_short_run_learns_then_its_weights_come_back(text, tmp_path, capsys, monkeypatch):
     fill = ("[MASK] cat eats", "The dog eats 3 apples at 4 o'[MASK]")
     options = dict(text=text, vocab=150, max_len=24, fill=fill, device="cpu")
     options |= dict(weights=tmp_path / "w.pt", figure=tmp_path / "f.png")
@@ -208,15 +208,19 @@ def test_short_run_learns_then_its_weights_come_back(text, tmp_path, capsys):
     assert result["unigram_accuracy"] < 0.3
     assert result["unigram_accuracy"] + 0.2 < result["mlm_accuracy"] < 0.98
     assert answers.startswith(" cat eats -> the 0.") and "-> clock 0." in answers
-    again = bert.main(**options | dict(vocab=120))  # the file knows its own vocabulary
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()  # and nothing can be written where the weights are
+    monkeypatch.setattr(bert.os, "access", lambda path, mode: path == elsewhere)
+    options["figure"] = elsewhere / "f.png"
+    again = bert.main(**options)
     printed = capsys.readouterr().out
     assert "epoch" not in printed and answers in printed
     del result["seconds"], again["seconds"]
     assert again == pytest.approx(result)
     other = tmp_path / "other.pt"
     other.write_text("not weights")
-    for wrong in (dict(max_len=30), dict(weights=other)):
-        with pytest.raises(ValueError, match="no weights of this shape"):
+    for wrong in (dict(max_len=30), dict(vocab=100), dict(weights=other)):
+        with pytest.raises(ValueError, match="is not of this --text, --vocab and --max-len"):
             bert.main(**options | wrong)
 
 
