@@ -16,6 +16,7 @@ Masks    True hides. Numbers in brackets are sections of the paper.
 # ///
 import os
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -272,4 +273,4 @@ if __name__ == "__main__":
     try:
         tyro.cli(main)
     except (OSError, ValueError, KeyboardInterrupt) as error:
-        raise SystemExit(f"bert.py: {str(error) or 'interrupted, nothing was saved'}")
+        sys.exit(f"{' '.join(sys.argv)}: {str(error) or 'interrupted, nothing was saved'}")

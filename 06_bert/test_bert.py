@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import bert
@@ -243,3 +245,7 @@ def test_says_what_is_wrong(text, tmp_path):
         with pytest.raises(error, match=sentence):
             bert.main(**dict(text=text, vocab=100, figure=tmp_path / "a.png") | options)
     assert not (tmp_path / "a.png").exists()
+    command = [sys.executable, bert.__file__, "--text", latin]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 1 and "latin.txt: 'utf-8' codec" in run.stderr
+    assert run.stderr.count("\n") == 1  # no traceback
