@@ -253,12 +253,11 @@ def main(
         if weights:
             torch.save({tokenizer.to_str(): (model.state_dict(), curve, speed)}, weights)
     seen = [i for row in tokenizer.encode_batch(list(learn)) for i in row.ids if i > MASK]
-    # (V,) log-probabilities: counts, one more for each; log_softmax divides by their sum
-    unigram = (torch.tensor(seen).bincount(minlength=len(model.bias)) + 1.0).log().log_softmax(0)
+    counts = torch.tensor(seen).bincount(minlength=len(model.bias)) + 1  # (V,), none is 0
     words = torch.cat([words for _, words, _ in held_out]).cpu()
     result = evaluate(model, held_out) | {"tokens_per_second": speed}
-    result["unigram_perplexity"] = unigram[words].mean().neg().exp().item()
-    result["unigram_accuracy"] = (words == unigram.argmax()).float().mean().item()
+    result["unigram_perplexity"] = (counts.sum() / counts[words]).log().mean().exp().item()
+    result["unigram_accuracy"] = (words == counts.argmax()).float().mean().item()
     draw(curve, result["unigram_perplexity"], model, held_out[-1][0][0], tokenizer, figure)
     for sentence, ids in zip(fill, questions):
         for chances in model(ids, torch.zeros_like(ids), ids == MASK)[0].softmax(1):
