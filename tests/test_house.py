@@ -18,7 +18,7 @@ names = pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
 # Code lines and physical lines. 01 to 04 are meant to have 100 and 130 at most, 05 and 06 120 and
 # 165. The five named here are above that, and may only shrink.
 BUDGETS = {
-    "softmax": (120, 172),
+    "softmax": (119, 171),
     "skipgram": (138, 201),
     "ff_lm": (138, 197),
     "transformer": (189, 279),
