@@ -39,14 +39,12 @@ def split_words(text):
 
 
 def read_pairs(path, reverse=False):
-    """UTF-8 lines `source TAB target` -> [[source, target], ...], as split_words leaves them."""
-    pairs = []
+    """UTF-8 lines `source TAB target` -> [source, target] each, as split_words leaves them."""
     for number, line in enumerate(path.read_text("utf-8-sig", "replace").rstrip().split("\n"), 1):
         pair = [split_words(side) for side in line.split("\t")[:2]]
         if len(pair) < 2 or "" in pair or "\ufffd" in line:
             raise ValueError(f"{path}, line {number}: write source, tab, target; save as UTF-8")
-        pairs.append(pair[::-1] if reverse else pair)
-    return pairs
+        yield pair[::-1] if reverse else pair
 
 
 def build_vocabulary(sentences, min_count):
@@ -240,10 +238,10 @@ def main(
         raise ValueError(f"cannot save {figure}: name a .png, .pdf or .svg in a writable folder")
     if min(epochs, min_count) < 1 or d_model < 8 or d_model % 8:
         raise ValueError("--epochs and --min-count start at 1, --d-model takes multiples of 8")
-    learn, exam = read_pairs(pairs, reverse), test or pairs.with_stem(f"{pairs.stem}_test")
+    learn, exam = [*read_pairs(pairs, reverse)], test or pairs.with_stem(f"{pairs.stem}_test")
     random.Random(seed).shuffle(learn)
     part = learn[: min(1000, len(learn) // 20)]
-    held_out = read_pairs(exam, reverse) if test or exam.exists() else part
+    held_out = [*read_pairs(exam, reverse)] if test or exam.exists() else part
     secret = {sentence for pair in held_out for sentence in pair}
     learn = [pair for pair in learn if secret.isdisjoint(pair)]
     if not (learn and held_out):
