@@ -132,18 +132,17 @@ class Transformer(nn.Module):
             x = layer(x, *masks_and_memory)
         return x
 
-    def encode(self, src):  # (B, S) -> memory (B, S, D), its mask (B, 1, 1, S)
-        mask = (src == PAD)[:, None, None]
-        return self.run(self.encoder, self.src_table, src, mask), mask
+    def encode(self, src):  # (B, S) -> memory (B, S, D)
+        return self.run(self.encoder, self.src_table, src, (src == PAD)[:, None, None])
 
-    def decode(self, tgt, memory, memory_mask):  # (B, T) -> logits (B, T, V)
+    def decode(self, tgt, memory, src):  # (B, T), what encode made of src -> logits (B, T, V)
         later = torch.ones(tgt.size(1), tgt.size(1), dtype=torch.bool, device=tgt.device).triu(1)
         mask = later | (tgt == PAD)[:, None, None]
-        x = self.run(self.decoder, self.tgt_table, tgt, mask, memory, memory_mask)
+        x = self.run(self.decoder, self.tgt_table, tgt, mask, memory, (src == PAD)[:, None, None])
         return x @ self.tgt_table.T  # the output layer is the target table [3.4]
 
     def forward(self, src, tgt):
-        return self.decode(tgt, *self.encode(src))
+        return self.decode(tgt, self.encode(src), src)
 
 
 # %% evaluation
@@ -152,9 +151,9 @@ def greedy(model, sentences, vocabularies):
     """Greedy decoding: the likeliest next word for all sentences at once, until all have ended."""
     model.eval()
     src = to_ids(sentences, vocabularies[0], model.src_table.device)
-    encoded, tgt = model.encode(src), torch.full_like(src[:, :1], BOS)
+    memory, tgt = model.encode(src), src[:, :1]  # both begin with <bos>
     while not (tgt == EOS).any(1).all() and tgt.size(1) < 2 * src.size(1) + 10:
-        tgt = torch.cat([tgt, model.decode(tgt, *encoded)[:, -1:].argmax(-1)], 1)
+        tgt = torch.cat([tgt, model.decode(tgt, memory, src)[:, -1:].argmax(-1)], 1)
     words = list(vocabularies[1])
     texts = [" ".join(words[i] for i in row[1:]) for row in tgt.tolist()]
     return [text.split("<eos>")[0].strip() for text in texts]
