@@ -149,7 +149,6 @@ class Transformer(nn.Module):
 @torch.no_grad()
 def greedy(model, sentences, vocabularies):
     """Greedy decoding: the likeliest next word for all sentences at once, until all have ended."""
-    model.eval()
     src = to_ids(sentences, vocabularies[0], model.src_table.device)
     memory, tgt = model.encode(src), src[:, :1]  # both begin with <bos>
     while not (tgt == EOS).any(1).all() and tgt.size(1) < 2 * src.size(1) + 10:
@@ -165,11 +164,10 @@ def train(model, pairs, vocabularies, epochs, seed, size=64, warmup=200):
     loss_of = nn.CrossEntropyLoss(ignore_index=PAD, label_smoothing=0.1)
     adam = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98), eps=1e-9, fused=True)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.99))
-    step, scale, rng = 0, 0.4 * model.tgt_table.size(1) ** -0.5, random.Random(seed)
-    for epoch in range(1, epochs + 1):
+    scale, rng = 0.4 * model.tgt_table.size(1) ** -0.5, random.Random(seed)
+    for epoch in range(epochs):
         data = batches(pairs, vocabularies, size, rng, model.tgt_table.device)
-        for src, tgt in tqdm(data, f"epoch {epoch}", disable=None):
-            step += 1
+        for step, (src, tgt) in enumerate(tqdm(data, disable=None), epoch * len(data) + 1):
             adam.param_groups[0]["lr"] = scale * min(step**-0.5, step * warmup**-1.5)
             # reads <bos> a b, should write a b <eos>; smoothing keeps the loss above 0.9
             loss = loss_of(model(src, tgt[:, :-1]).flatten(0, 1), tgt[:, 1:].flatten())
@@ -177,8 +175,8 @@ def train(model, pairs, vocabularies, epochs, seed, size=64, warmup=200):
             loss.backward()
             adam.step()
             average.update_parameters(model)
-        tqdm.write(f"epoch {epoch} of {epochs}: loss {loss:.3f}")
-    return average.module, loss.item()
+        tqdm.write(f"epoch {epoch + 1} of {epochs}: loss {loss:.3f}")
+    return average.module.eval(), loss.item()  # eval: without dropout from now on
 
 
 # %% picture
