@@ -256,12 +256,11 @@ def main(
     outputs = [text for chunk in chunks for text in greedy(model, chunk, vocabularies)]
     exact = sum(output == target for output, target in zip(outputs, targets)) / len(targets)
     bleu = corpus_bleu(outputs, [targets], tokenize="none", force=True).score
-    for source, output, target in list(zip(sources, outputs, targets))[:6]:
-        print(source, "->", output, "" if output == target else f"(expected: {target})")
-    for sentence in map(split_words, translate):
-        words = (w if w in vocabularies[0] else f"<unknown: {w}>" for w in sentence.split())
-        print(*words, "->", *greedy(model, [sentence], vocabularies))
-    draw(model, split_words((translate or sources)[-1]), vocabularies, figure)
+    for source, target in held_out[:6] + [[split_words(text), None] for text in translate]:
+        words = (w if w in vocabularies[0] else f"<unknown: {w}>" for w in source.split())
+        (output,) = greedy(model, [source], vocabularies)
+        print(*words, "->", output, f"(expected: {target})" if target not in (None, output) else "")
+    draw(model, source, vocabularies, figure)
     result = dict(exact_match=exact, bleu=bleu, loss=loss, tokens_per_second=speed, seconds=seconds)
     print(*(f"{name} {value:.3f}" for name, value in result.items()), f"picture {figure}", sep="\n")
     return result
