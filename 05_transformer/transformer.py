@@ -194,9 +194,8 @@ def draw(model, sentence, vocabularies, path):
     fig, axes = plt.subplots(2, 4, figsize=(14, 7), layout="constrained")
     for ax, (title, weights, rows, columns) in zip(axes.flat, panels):
         ax.imshow(weights.cpu().numpy(), aspect="auto", vmin=0, vmax=1)
-        ax.set_title(title)
         ax.set_xticks(range(len(columns)), columns, rotation=90)
-        ax.set_yticks(range(len(rows)), rows)
+        ax.set(title=title, yticks=range(len(rows)), yticklabels=rows)
     fig.suptitle("Rows ask, bright columns answer; bright cells cross over where the order changes")
     fig.savefig(path, dpi=150)
 
