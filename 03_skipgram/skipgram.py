@@ -38,15 +38,14 @@ def read_text(path, min_count):
     files = [f for f in files if "tests" not in f.relative_to(site).parts]
     texts = [f.read_text("utf-8-sig") for f in ([path] if path else files)]
     texts = texts if path else [d for t in texts for d in re.findall(r'(?s)"""(.*?)"""', t)]
-    passages = [p for text in texts for p in re.split(r"\n\s*\n|[.!?]\s*\n", text.lower())]
-    # words are runs of letters; passages that repeat count once
-    passages = [re.findall(r"[^\W\d_]+", p) for p in dict.fromkeys(passages)]
-    counted = Counter(word for passage in passages for word in passage).most_common()
+    # a passage that repeats counts once, a word is a run of letters
+    passages = dict.fromkeys(p for t in texts for p in re.split(r"\n\s*\n|[.!?]\s*\n", t.lower()))
+    words = [(word, i) for i, p in enumerate(passages) for word in re.findall(r"[^\W\d_]+", p)]
+    counted = Counter(word for word, i in words).most_common()
     index = {word: i for i, (word, n) in enumerate(counted) if n >= min_count}
-    pairs = [(index[w], i) for i, passage in enumerate(passages) for w in passage if w in index]
     if len(index) < 2:
         raise ValueError(f"needs two words seen {min_count} times: a longer text or --min-count 1")
-    return index, *torch.tensor(pairs).T
+    return index, *torch.tensor([(index[word], i) for word, i in words if word in index]).T
 
 
 def batches(ids, passage, keep, window, size, generator):
