@@ -197,4 +197,5 @@ if __name__ == "__main__":
     try:
         tyro.cli(main)
     except (OSError, ValueError, KeyboardInterrupt) as error:
-        raise SystemExit(f"skipgram.py: {str(error) or 'interrupted, nothing was saved'}")
+        advice = "; save the text as UTF-8" if isinstance(error, UnicodeError) else ""
+        raise SystemExit(f"skipgram.py: {str(error) or 'interrupted, nothing was saved'}{advice}")

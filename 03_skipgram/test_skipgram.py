@@ -198,6 +198,8 @@ def test_bad_input_is_refused_before_training(tmp_path, monkeypatch, content, op
 
 
 def test_the_command_says_it_in_one_sentence(tmp_path):
-    command = [sys.executable, skipgram.__file__, "--text", "none.txt", "--device", "cpu"]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert run.returncode == 1 and run.stderr.count("\n") == 1 and "No such file" in run.stderr
+    (tmp_path / "latin.txt").write_bytes("año".encode("latin-1") * 9)
+    for name, words in ("none.txt", "No such file"), ("latin.txt", "save the text as UTF-8"):
+        command = [sys.executable, skipgram.__file__, "--text", name, "--device", "cpu"]
+        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert run.returncode == 1 and run.stderr.count("\n") == 1 and words in run.stderr

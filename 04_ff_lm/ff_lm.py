@@ -12,7 +12,6 @@ Shapes: B batch, N windows, V words in the vocabulary, m embedding size, h hidde
 # ///
 import os
 import re
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -101,7 +100,7 @@ def generate(model, ids, temperature, top_k):
 
 
 # %% training
-def train(model, rows, held_out, epochs, batch=256, lr=2e-3):
+def train(model, rows, held_out, epochs, batch=256, lr=5e-3):
     """AdamW, one cycle of its rate: [(epochs done, held-out perplexity), ...]."""
     adam, curve = torch.optim.AdamW(model.parameters(), fused=True), []
     order = [i for _ in range(epochs) for i in torch.randperm(len(rows)).split(batch)]
@@ -194,4 +193,5 @@ if __name__ == "__main__":
     try:
         tyro.cli(main)
     except (OSError, ValueError, KeyboardInterrupt) as error:
-        sys.exit(f"{' '.join(sys.argv)}: {str(error) or 'interrupted, nothing was saved'}")
+        advice = "; save the text as UTF-8" if isinstance(error, UnicodeError) else ""
+        raise SystemExit(f"ff_lm.py: {str(error) or 'interrupted, nothing was saved'}{advice}")

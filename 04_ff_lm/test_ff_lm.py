@@ -138,7 +138,7 @@ def test_top_1_is_greedy_and_reads_the_last_words(prompt):
 
 def test_learns_that_the_noun_decides_the_verb(text, tmp_path, capsys):
     settings = dict(text=text, min_count=1, prompt="the owl of house 3", top_k=1)
-    runs = [main(epochs=60, figure=tmp_path / "a.png", **settings) for _ in range(2)]
+    runs = [main(epochs=20, figure=tmp_path / "a.png", **settings) for _ in range(2)]
     best = (3 * 60) ** (1 / 7)  # of seven words two are free, the noun and the number
     assert best * 0.97 < runs[0]["perplexity"] < best * 1.2 < runs[0]["unigram_perplexity"]
     assert runs[0]["perplexity"] == runs[1]["perplexity"]
@@ -171,12 +171,12 @@ def test_bad_input_is_one_sentence(options, sentence, text, tmp_path, monkeypatc
     assert "\n" not in str(fault.value) and not list(tmp_path.glob("*.png"))
 
 
-def test_a_file_that_is_not_utf_8_is_named_without_a_traceback(tmp_path):
+def test_a_file_that_is_not_utf_8_is_told_what_to_do(tmp_path):
     (tmp_path / "latin.txt").write_bytes("año".encode("latin-1"))
     command = [sys.executable, FOLDER / "ff_lm.py", "--text", "latin.txt"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 1 and run.stderr.count("\n") == 1
-    assert "latin.txt" in run.stderr and "utf-8" in run.stderr
+    assert "save the text as UTF-8" in run.stderr
 
 
 @pytest.mark.promise
@@ -198,5 +198,5 @@ def test_the_network_against_the_trigram(tmp_path, monkeypatch):
     p["mixture"] = (p["trigram"] + p["network"]) / 2
     found = {name: (-chances.log().mean()).exp().item() for name, chances in p.items()}
     print(len(rows), "+", len(held), "tokens", found)
-    assert found["trigram"] < found["network"] < 139.1  # the bigram
-    assert 0.79 < found["mixture"] / found["trigram"] < 0.85
+    assert 100 < found["network"] < 115 < 139.1  # the bigram
+    assert 0.78 < found["mixture"] / found["trigram"] < 0.84

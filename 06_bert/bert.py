@@ -16,7 +16,6 @@ Masks    True hides. Numbers in brackets are sections of the paper.
 # ///
 import os
 import re
-import sys
 import time
 from pathlib import Path
 
@@ -272,4 +271,5 @@ if __name__ == "__main__":
     try:
         tyro.cli(main)
     except (OSError, ValueError, KeyboardInterrupt) as error:
-        sys.exit(f"{' '.join(sys.argv)}: {str(error) or 'interrupted, nothing was saved'}")
+        advice = "; save the text as UTF-8" if isinstance(error, UnicodeError) else ""
+        raise SystemExit(f"bert.py: {str(error) or 'interrupted, nothing was saved'}{advice}")

@@ -247,5 +247,5 @@ def test_says_what_is_wrong(text, tmp_path):
     assert not (tmp_path / "a.png").exists()
     command = [sys.executable, bert.__file__, "--text", latin]
     run = subprocess.run(command, capture_output=True, text=True)
-    assert run.returncode == 1 and "latin.txt: 'utf-8' codec" in run.stderr
+    assert run.returncode == 1 and "save the text as UTF-8" in run.stderr
     assert run.stderr.count("\n") == 1  # no traceback
