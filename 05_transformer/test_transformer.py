@@ -139,6 +139,20 @@ def test_every_parameter_gets_a_gradient():
         assert parameter.grad.abs().max() > 0 or name.endswith("W_k.bias"), name
 
 
+def test_a_gradient_is_the_same_to_the_last_bit_every_time():
+    """Large enough for several threads, and words repeat: an index adds in whatever order."""
+    torch.manual_seed(0)
+    model = t.Transformer(50, 50, dropout=0)
+    src, tgt = torch.randint(4, 50, (64, 13)), torch.randint(4, 50, (64, 12))
+    gradients = []
+    for _ in range(5):
+        model.zero_grad()
+        model(src, tgt).logsumexp(-1).sum().backward()
+        gradients.append([p.grad.clone() for p in model.parameters()])
+    for others in gradients[1:]:
+        assert all(map(torch.equal, gradients[0], others))
+
+
 def toy(tmp_path, lines=60):
     path = tmp_path / "toy.tsv"
     words = "uno dos tres cuatro cinco seis siete ocho".split()
