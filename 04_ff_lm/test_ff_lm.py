@@ -198,5 +198,5 @@ def test_the_network_against_the_trigram(tmp_path, monkeypatch):
     p["mixture"] = (p["trigram"] + p["network"]) / 2
     found = {name: (-chances.log().mean()).exp().item() for name, chances in p.items()}
     print(len(rows), "+", len(held), "tokens", found)
-    assert 100 < found["network"] < 115 < 139.1  # the bigram
+    assert 100 < found["network"] < 115  # the bigram has 139.1
     assert 0.78 < found["mixture"] / found["trigram"] < 0.84

@@ -224,10 +224,10 @@ def main(
     found = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     if device not in ("auto", "cpu", found.type):
         raise ValueError(f"there is no device {device!r} here: use --device cpu")
-    new = figure if weights is None or weights.exists() else weights
-    writable = all(os.access(path.parent, os.W_OK) for path in (figure, new))
+    files = [figure] if weights is None or weights.exists() else [figure, weights]
+    writable = all(os.access(path.parent, os.W_OK) for path in files)
     if not writable or figure.suffix not in (".png", ".pdf", ".svg"):
-        raise ValueError(f"cannot save {figure}, {weights}: .png, .pdf, .svg in a writable folder")
+        raise ValueError(f"cannot save {' or '.join(map(str, files))}: use a .png, writable folder")
     if vocab < 100 or max_len < 8 or epochs < 1:
         raise ValueError("use --vocab 100 --max-len 8 --epochs 1 or more")
     learn, test = read_sentences(text)
