@@ -193,5 +193,5 @@ if __name__ == "__main__":
     try:
         tyro.cli(main)
     except (OSError, ValueError, KeyboardInterrupt) as error:
-        advice = "; save the text as UTF-8" if isinstance(error, UnicodeError) else ""
+        advice = "; save the text as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
         raise SystemExit(f"ff_lm.py: {str(error) or 'interrupted, nothing was saved'}{advice}")
