@@ -4,7 +4,8 @@
 
 What makes exact match a fair score: a source sentence has exactly one translation.
 
-- Text is lower-case; statements have no full stop, questions have `¿` and `?`; no `don't`.
+- Marks are the same in both languages: a full stop, `¡ !` or `¿ ?`, and a comma after a time of
+  several words that begins a sentence (`Por la mañana, ...`). English has no `don't`.
 - The first and second person may leave the subject out; the third always says who it is.
 - `cantamos` is present and past: it always comes with a time (`cada día`, `ayer`) to tell.
 - `lo, la` are `it`; `los, las` are `them`. Actions in the past are preterite, states imperfect.
@@ -315,6 +316,8 @@ def statement(ask=None, clitic=("", "")):
     before, after = ("", ""), when
     if ask is None and chance(0.4):
         before, after = when, ("", "")
+        if " " in when[0]:
+            before = when[0] + ",", when[1] + ","
 
     form = join(no, clitic[0], verb.es[tense][who.person])
     if ask is None:
@@ -388,21 +391,33 @@ def there():
     return es, join("there", be, rest), ".", pairs
 
 
+def contract(es, en):
+    """del, al, el agua and e inteligente in Spanish, an and I in English."""
+    es = re.sub(r"\bla (?=agua\b|águila\b)", "el ", es)
+    es = re.sub(r"\buna (?=águila\b)", "un ", es)
+    es = re.sub(r"\ba el\b", "al", re.sub(r"\bde el\b", "del", es))
+    es = re.sub(r"\by (?=i)", "e ", es)
+    en = re.sub(r"\ba (?=[aeiou])", "an ", en)
+    return es, re.sub(r"\bi\b", "I", en)
+
+
 def sentence(kind):
-    """One random sentence of a kind with its contractions, or None where the dice make no sense."""
+    """One random sentence of a kind as it is written, or None where it makes no sense."""
     made = kind()
     if made is None:
         return None
     es, en, mark, pairs = made
-    if mark == "?":
-        es, en = f"¿{es}?", f"{en}?"
+    if mark == "?" and re.search(r"(am|do|did) i\b|^(are|do|did) we\b", en):
+        return None  # nobody asks what he knows
+    es, en = contract(es, en)
+    if mark == "." and chance(0.1):
+        mark = "!"
+    if mark:  # a phrase has none
+        es = {"?": "¿", "!": "¡"}.get(mark, "") + es[0].upper() + es[1:] + mark
+        en = en[0].upper() + en[1:] + mark
     if not all(3 <= len(tokens(text)) <= 14 for text in (es, en)):
         return None
-    if re.search(r"(am|do|did) i\b|^(are|do|did) we\b", en):
-        return None  # nobody asks what he knows
-    es = re.sub(r"\bla (?=agua\b|águila\b)", "el ", re.sub(r"\buna (?=águila\b)", "un ", es))
-    es = re.sub(r"\ba el\b", "al", re.sub(r"\bde el\b", "del", es))
-    return re.sub(r"\by (?=i)", "e ", es), re.sub(r"\ba (?=[aeiou])", "an ", en), pairs
+    return es, en, pairs
 
 
 # %% files
@@ -411,7 +426,7 @@ KINDS = {phrase: 1, copula: 4, there: 2, gustar: 3, clitic: 3, question: 5, stat
 
 
 def tokens(text):
-    return re.findall(r"\w+|[^\w\s]", text)
+    return re.findall(r"\w+|[^\w\s]", text.lower())
 
 
 def held_out(pair):

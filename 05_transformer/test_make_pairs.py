@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def read(name):
 
 
 def words(text):
-    return re.findall(r"\w+|[^\w\s]", text)
+    return re.findall(r"\w+|[^\w\s]", text.lower())
 
 
 @pytest.fixture(scope="module")
@@ -62,16 +63,39 @@ def test_pairs_are_well_formed(pairs):
     for pair in train + test:
         assert len(pair) == 2
         for text in pair:
-            assert text == text.lower() == " ".join(text.split())
+            assert text == " ".join(text.split()) == unicodedata.normalize("NFC", text)
             assert 3 <= len(words(text)) <= 14
     assert all(len({w for p in train for w in words(p[side])}) >= 250 for side in (0, 1))
 
 
+def test_sentences_are_punctuated_as_one_writes_them(pairs):
+    phrases = Counter()
+    for es, en in pairs[0] + pairs[1]:
+        sentence = re.fullmatch(r"(¿|¡|)([A-ZÉ][^.!?¿¡]*)([.!?])", es)
+        if sentence:
+            assert (sentence[1] + sentence[3]) in (".", "¡!", "¿?"), es
+            assert re.fullmatch(r"[A-Z][^.!?]*" + re.escape(sentence[3]), en), en
+            assert es.count(",") == en.count(",")
+        else:
+            assert re.fullmatch(r"[a-záéíóúñü ]+", es) and re.fullmatch(r"[a-z ]+", en), (es, en)
+        phrases[sentence[3] if sentence else "phrase"] += 1
+        assert not re.search(r"\bi\b", en)
+        assert bool(re.search(r"^¡?(Cada día|Por la \w+|La semana pasada),", es)) == ("," in es), es
+    shares = {mark: n / sum(phrases.values()) for mark, n in phrases.items()}
+    assert shares["."] > 0.6 and min(shares.values()) > 0.02, shares
+
+
+def test_everyday_sentences_have_no_unknown_word(pairs):
+    known = Counter(word for es, _ in pairs[0] for word in words(es))
+    for text in "El perro de mi hermana duerme.", "¡Por la noche, los gatos cantan!", "¿Duermes?":
+        assert all(known[word] >= 15 for word in words(text)), text
+
+
 def test_a_source_has_one_translation_and_no_test_sentence_is_in_train(pairs):
     train, test = pairs
-    sources = Counter(es for es, _ in train + test)
+    sources = Counter(" ".join(words(es)) for es, _ in train + test)
     assert max(sources.values()) == 1
-    assert not {en for _, en in train} & {en for _, en in test}
+    assert not {en.lower() for _, en in train} & {en.lower() for _, en in test}
 
 
 def test_every_test_word_is_met_often_in_training(pairs):
@@ -104,16 +128,20 @@ def test_every_test_sentence_has_a_combination_never_met_in_training(pairs):
 def test_test_file_has_every_construction_in_proportion(pairs):
     marks = {
         "question": r"^¿",
+        "exclamation": r"^¡",
+        "comma": r",",
         "gustar": r"\bgust",
         "negation": r"\bno\b",
         "there": r"\b(hay|había)\b",
         "two adjectives": r"\b[ye]\b",
         "this": r"\best[eao]s?\b",
         "copula": r"\b(es|son|está|están|era|eran|estaba|estaban)\b",
-        "it, them": r"(^|\bno |\w )(lo|la|los|las) \w+(á|é|í|ó|a|e|n|s)$",
+        "it, them": r"(^|\bno |\w )(lo|la|los|las) \w+(á|é|í|ó|a|e|n|s)[.!]$",
     }
     for name, mark in marks.items():
-        shares = [sum(bool(re.search(mark, es)) for es, _ in part) / len(part) for part in pairs]
+        shares = [
+            sum(bool(re.search(mark, es.lower())) for es, _ in part) / len(part) for part in pairs
+        ]
         assert shares[0] > 0.02 and 0.6 < shares[1] / shares[0] < 1.6, (name, shares)
 
 
@@ -121,8 +149,12 @@ def test_test_file_has_every_construction_in_proportion(pairs):
     "es, en",
     [
         ("el agua fría", "the cold water"),
-        ("te gustan los gatos", "you like the cats"),
+        ("¡Me gustan estos sombreros!", "I like these hats!"),
+        ("Cada día, cantamos.", "Every day, we sing."),
+        ("El águila los busca.", "The eagle looks for them."),
+        ("Eres simpático e inteligente.", "You are nice and clever."),
+        ("¿Había un perro negro cerca del parque?", "Was there a black dog near the park?"),
     ],
 )
 def test_known_translations(pairs, es, en):
-    assert dict(pairs[0] + pairs[1]).get(es, en) == en
+    assert dict(pairs[0] + pairs[1])[es] == en
