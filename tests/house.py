@@ -12,6 +12,8 @@ ROOT = Path(__file__).parent.parent
 FOLDERS = sorted(path for path in ROOT.glob("0[1-6]_*") if any(path.glob("test_*.py")))
 # In English; test_spanish.py compares their Spanish twins, whose code is the same, byte for byte.
 READMES = sorted(ROOT.glob("[!.]*/README.md")) + [ROOT / "README.md"]
+LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE}
+LAYOUT |= {tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 
 def model_file(folder):
@@ -31,22 +33,22 @@ def load(path):
     return sys.modules[path.stem]
 
 
-def code_lines(source):
-    """The numbers of the lines that hold code: no blank lines, comments or docstrings."""
-    layout = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
-    layout.add(tokenize.ENDMARKER)
-    code, prose = set(), set()
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type not in layout:
-            code.update(range(token.start[0], token.end[0] + 1))
+def size(source):
+    """(code lines, all lines, tokens): code is neither blank nor comment nor docstring."""
+    docstrings = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             if isinstance(node.value.value, str):
-                prose.update(range(node.lineno, node.end_lineno + 1))
-    return code - prose
+                docstrings.update(range(node.lineno, node.end_lineno + 1))
+    tokens = [
+        token
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type not in LAYOUT and token.start[0] not in docstrings
+    ]
+    code = {line for t in tokens for line in range(t.start[0], t.end[0] + 1)}
+    return len(code), len(source.splitlines()), len(tokens)
 
 
-def blocks(readme):
-    """[(language, text), ...]: the fenced blocks of a README, in order."""
-    text = readme.read_text(encoding="utf-8")
+def blocks(text):
+    """[(language, code), ...]: the fenced blocks of a Markdown text, in order."""
     return re.findall(r"^```(\w+)\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)

@@ -1,4 +1,4 @@
-"""From every section of the guide to its code, test, measurement and answer, and these exist."""
+"""Every section of the guide leads to its code, test, benchmark and answers, and these exist."""
 
 import ast
 import re
@@ -50,12 +50,15 @@ Conceptos previos
 READING = {"Introducción", "Para saber más", "Python", "PyTorch", "– Para saber más"}
 READING |= {"Conceptos previos"}
 
-languages = pytest.mark.parametrize("readme", ["README.md", "README.es.md"])
+HERE = ROOT / "tests"
+languages = pytest.mark.parametrize(
+    "readme", [HERE / "README.md", HERE / "README.es.md"], ids=["English", "Spanish"]
+)
 
 
 def rows(readme):
     """The cells of each row of the table."""
-    text = (ROOT / readme).read_text(encoding="utf-8")
+    text = readme.read_text(encoding="utf-8")
     table = re.search(r"^\| \w+ (?:of the guide|de la guía) \|(?:.*\n)+?\n", text, re.MULTILINE)[0]
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:-1]]
 
@@ -80,17 +83,17 @@ def names(path):
     return {node.name for node in ast.walk(tree) if isinstance(node, definitions)}
 
 
-@pytest.mark.parametrize("readme", ["README.md", "tests/README.md"])
+@pytest.mark.parametrize("readme", [ROOT / "README.md", HERE / "README.md"])
 def test_every_name_is_defined_in_its_file(readme):
-    text = (ROOT / readme).read_text(encoding="utf-8")
+    text = readme.read_text(encoding="utf-8")
     links = re.findall(r"\[`(\w+)`\]\(([^)]+\.py)\)", text)
     assert links
     for name, path in links:
-        assert name in names((ROOT / readme).parent / path), f"{name} in {path}"
+        assert name in names(readme.parent / path), f"{name} in {path}"
 
 
 def guide_tests():
-    source = (ROOT / "tests" / "test_guide.py").read_text(encoding="utf-8")
+    source = (HERE / "test_guide.py").read_text(encoding="utf-8")
     return source, [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
 
 
@@ -103,7 +106,8 @@ def test_the_tests_of_the_guide_are_in_its_order():
     assert places == sorted(places)
 
 
-def test_every_slip_found_is_told():
-    told = re.findall(r"\[`(test_\w+)`\]", (ROOT / "tests" / "README.md").read_text("utf-8"))
-    slips = [f.name for f in guide_tests()[1] if (ast.get_docstring(f) or "").startswith("Slip")]
-    assert told == slips
+@languages
+def test_every_erratum_is_in_the_readme(readme):
+    told = re.findall(r"\[`(test_\w+)`\]", readme.read_text("utf-8").split("## Errat")[1])
+    tests = guide_tests()[1]
+    assert told == [f.name for f in tests if (ast.get_docstring(f) or "").startswith("Erratum")]
