@@ -4,7 +4,7 @@ import ast
 import re
 
 import pytest
-from house import ROOT
+from house import READMES, ROOT
 
 # The headings of the guide and, with a dot, the programs that it lists.
 GUIDE = """
@@ -83,12 +83,10 @@ def names(path):
     return {node.name for node in ast.walk(tree) if isinstance(node, definitions)}
 
 
-@pytest.mark.parametrize("readme", [ROOT / "README.md", HERE / "README.md"])
-def test_every_name_is_defined_in_its_file(readme):
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)
+def test_every_name_that_a_readme_links_is_defined_in_its_file(readme):
     text = readme.read_text(encoding="utf-8")
-    links = re.findall(r"\[`(\w+)`\]\(([^)]+\.py)\)", text)
-    assert links
-    for name, path in links:
+    for name, path in re.findall(r"\[`(\w+)`\]\(([^)]+\.py)\)", text):
         assert name in names(readme.parent / path), f"{name} in {path}"
 
 

@@ -1,4 +1,4 @@
-"""Each README has a Spanish twin: other words, the same headings, code, tables, numbers, links."""
+"""Each README has a Spanish twin: the same headings, code, tables, numbers and links."""
 
 import re
 from collections import Counter
@@ -9,6 +9,16 @@ from house import FOLDERS, READMES
 NUMBER = r"(?:(?<!\w)[-−])?\d+(?:\.\d+)?"
 CODE = r"`[^`]+`"
 LINK = r"\]\(([^)\s]+)\)"
+HEADINGS = {  # of a folder, in this order
+    "Example output": "Ejemplo de salida",
+    "Results": "Resultados",
+    "Data": "Datos",
+    "The model": "El modelo",
+    "Worked example": "Ejemplo resuelto",
+    "Differences from the paper": "Diferencias con el artículo",  # but in 01, which follows a book
+    "Recipes": "Recetas",
+    "Exercises": "Ejercicios",
+}
 FENCE = re.compile(r"^ *```.*?^ *```$", flags=re.MULTILINE | re.DOTALL)
 
 
@@ -57,6 +67,16 @@ def test_the_next_line_says_what_is_new(before, folder):
     for readme, words in zip(pair(folder / "README.md"), ["New against", "Nuevo respecto a"]):
         line = [line for line in read(readme).splitlines() if line][2]
         assert line.startswith(f"{words} {before.name[:2]}: ")
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_every_folder_has_the_same_headings(folder):
+    for readme, names in zip(pair(folder / "README.md"), [HEADINGS.keys(), HEADINGS.values()]):
+        headings = re.findall(r"^## (.*)$", read(readme), flags=re.MULTILINE)
+        needed = list(names)
+        if folder == FOLDERS[0]:
+            del needed[5]
+        assert [name for name in headings if name in needed] == needed
 
 
 @twins
