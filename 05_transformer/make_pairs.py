@@ -153,10 +153,12 @@ def read_lexicon(path):
 
 
 def read_noun(tags, article, es, one, many=None):
+    """The article tells the gender; `many` is an irregular English plural."""
     return Noun([es, spanish_s(es)], [one, many or english_s(one)], article == "la", set(tags))
 
 
 def read_verb(infinitive, base, past, frames):
+    """The infinitive can carry its stressed stem and a mark: pensar/piens, abrir!"""
     infinitive, mark = re.fullmatch("(.*?)([*!]?)", infinitive).groups()
     infinitive, _, stressed = infinitive.partition("/")
     es = FORMS.get(infinitive) or conjugate(infinitive, stressed or infinitive[:-2])
@@ -200,6 +202,7 @@ def chance(share):
 
 
 def negation():
+    """The Spanish and the English word, in a quarter of the cases."""
     return ("no", "not") if chance(0.25) else ("", "")
 
 
@@ -208,6 +211,7 @@ def join(*parts):
 
 
 def fits(determiner, noun, plural):
+    """Whether the determiner can stand before the noun: a water, my river and the uncle cannot."""
     if determiner in ("my", "your", "our"):
         return bool(noun.tags & {"own", "kin"})
     if "kin" in noun.tags:
@@ -277,6 +281,7 @@ def clause(who, base, past, tense, after, no="", ask=None):
 
 
 def phrase():
+    """A noun with one adjective or two."""
     it = noun_phrase(pick(ADJECTIVES).tags, ANY, (1, 1, 2))
     return it.es, it.en, "", it.pairs()
 
@@ -331,10 +336,12 @@ def statement(ask=None, clitic=("", "")):
 
 
 def question():
+    """Who does what, with a question word or without."""
     return statement(ask=pick(["", "", *ASK, "qué", "qué"]))
 
 
 def clitic():
+    """Who does what to it or to them."""
     return statement(clitic=pick(IT))
 
 
@@ -430,6 +437,7 @@ def tokens(text):
 
 
 def held_out(pair):
+    """Whether the combination of two lemmas is only for the test set: its own dice decide."""
     return random.Random(" ".join(pair)).random() < HELD_OUT
 
 

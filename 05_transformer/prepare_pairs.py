@@ -39,12 +39,10 @@ def read_pairs(path, swap):
         # split() knows all of Unicode's white space
         columns = [" ".join(column.split()) for column in line.split("\t")]
         if len(columns) < 2:
-            raise ValueError(
-                f"{path}, line {number}: no tab between a sentence and its translation"
-            )
+            raise ValueError(f"{path}, line {number}: no tab between source and translation")
         source, target = columns[:2]
         if not (source and target):
-            raise ValueError(f"{path}, line {number}: a sentence or its translation is missing")
+            raise ValueError(f"{path}, line {number}: the source or its translation is missing")
         yield (target, source) if swap else (source, target)
 
 
