@@ -77,7 +77,7 @@ def replay(main, **settings):
     return copy.deepcopy(result)
 
 
-@pytest.mark.parametrize("readme, blocks", sections())
+@pytest.mark.parametrize("readme, blocks", list(sections()))
 def test_a_section_runs_by_itself_and_prints_what_it_shows(readme, blocks, monkeypatch, tmp_path):
     folder = readme.parent
     if folder in FOLDERS:
