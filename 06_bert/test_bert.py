@@ -1,30 +1,20 @@
-import subprocess
-import sys
+import importlib.util
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import bert
 import pytest
 import torch
-from bert import CLS, MASK, PAD, SEP, Bert, batches, evaluate, mask_tokens, read_sentences
+from bert import MASK, PAD, SEP, Bert, batches, evaluate, mask_tokens, read_sentences
+from test_bert_recipes import animals, readme_file
 from torch.nn.functional import cross_entropy, pad
 from transformers import BertConfig, BertForPreTraining
-
-NOUNS = "cat dog bird fish horse cow".split()
 
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory):
-    """30 documents about one noun each, which nearly always eats and seldom sleeps."""
-    path = tmp_path_factory.mktemp("text") / "animals.txt"
-    verbs = "eats", "eats", "eats", "sees", "takes"
-    lines = [
-        f"The {NOUNS[d % 6]} {verbs[s % 5]} {d} {'red ' * (s % 3)}apples at {s} o'clock."
-        + "\n" * (s == 9)
-        for d in range(30)
-        for s in range(10)
-    ]
-    path.write_text("\n".join(lines), encoding="utf-8")
-    return path
+    return animals(tmp_path_factory.mktemp("text") / "animals.txt")
 
 
 @pytest.fixture(scope="module")
@@ -39,113 +29,79 @@ def tokenizer(sentences):
 
 @pytest.fixture
 def batch(sentences, tokenizer):
-    """((masked, segments, chosen), words, strangers) of 16 pairs."""
     torch.manual_seed(1)
     return next(batches(sentences, tokenizer, "cpu", 16))
 
 
-def small(tokenizer):
-    torch.manual_seed(0)
-    return Bert(tokenizer.get_vocab_size(), 16, 2, layers=2, d_ff=24, max_len=50)
+def loss_of(model, inputs, targets):
+    return sum(map(cross_entropy, model(*inputs), targets))
 
 
-def loss_of(model, inputs, words, strangers):
-    logits, pairs = model(*inputs)
-    return cross_entropy(logits, words) + cross_entropy(pairs, strangers)
-
-
-def reference(model):
-    """Hugging Face's BertForPreTraining with the weights of ours; our name -> its parameter."""
-    sizes = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24)
-    sizes |= dict(vocab_size=len(model.bias), max_position_embeddings=50, layer_norm_eps=1e-5)
+# %% model
+def test_parity_with_hugging_face(tokenizer, batch, tmp_path):
+    """Outputs and gradients, through the recipe for the real weights; ε counts, as x is small."""
+    recipe = readme_file("real_bert.py", tmp_path)
+    sizes = dict(hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=24)
+    sizes |= dict(vocab_size=tokenizer.get_vocab_size(), max_position_embeddings=50)
     theirs = BertForPreTraining(BertConfig(**sizes)).eval()  # without dropout
-    names = {
-        "tables.0": "bert.embeddings.word_embeddings",
-        "tables.1": "bert.embeddings.position_embeddings",
-        "tables.2": "bert.embeddings.token_type_embeddings",
-        "embed.0": "bert.embeddings.LayerNorm",
-        "words.0": "cls.predictions.transform.dense",
-        "words.2": "cls.predictions.transform.LayerNorm",
-        "": "cls.predictions",  # our bias
-        "pairs.0": "bert.pooler.dense",
-        "pairs.2": "cls.seq_relationship",
-    }
-    parts = {
-        "self_attention.W_q": "attention.self.query",
-        "self_attention.W_k": "attention.self.key",
-        "self_attention.W_v": "attention.self.value",
-        "self_attention.W_o": "attention.output.dense",
-        "norms.0": "attention.output.LayerNorm",
-        "ffn.0": "intermediate.dense",
-        "ffn.2": "output.dense",
-        "norms.1": "output.LayerNorm",
-    }
-    for i in range(2):
-        names |= {f"layers.{i}.{a}": f"bert.encoder.layer.{i}.{b}" for a, b in parts.items()}
-    its, ours = dict(theirs.named_parameters()), dict(model.named_parameters())
-    split = {name: name.rpartition(".") for name in ours}
-    its = {name: its.pop(f"{names[part]}.{kind}") for name, (part, _, kind) in split.items()}
-    assert len(its) == len(list(theirs.parameters()))  # none of theirs without a counterpart
-    for name, parameter in ours.items():
-        its[name].data.copy_(parameter)
-    return theirs, its
-
-
-def test_parity_with_hugging_face(tokenizer, batch):
-    model = small(tokenizer)
-    theirs, its = reference(model)
-    (masked, segments, chosen), words, strangers = batch
-    assert (masked == PAD).any() and segments.any() and 0 < strangers.sum() < 16
-    logits, pairs = model(*batch[0])
+    for name, parameter in theirs.named_parameters():
+        noisy = parameter + 0.1 * torch.randn_like(parameter)  # biases are not 0, scales not 1
+        parameter.data = noisy * (1e-2 if "_embeddings" in name else 1)
+    ours, ((masked, segments, is_target), (words, is_random)) = recipe["convert"](theirs), batch
+    assert (masked == PAD).any() and segments.any() and 0 < is_random.sum() < 16
     out = theirs(masked, attention_mask=(masked != PAD).long(), token_type_ids=segments)
-    torch.testing.assert_close(logits, out.prediction_logits[chosen], atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(pairs, out.seq_relationship_logits, atol=1e-5, rtol=1e-4)
-    loss = cross_entropy(out.prediction_logits[chosen], words)
-    (loss + cross_entropy(out.seq_relationship_logits, strangers)).backward()
-    loss_of(model, *batch).backward()
-    for name, parameter in model.named_parameters():
-        torch.testing.assert_close(parameter.grad, its[name].grad, atol=1e-5, rtol=1e-4, msg=name)
-        if not name.endswith("W_k.bias"):  # a shift of all scores alike: softmax ignores it
-            assert parameter.grad.abs().sum() > 1e-4, name
+    expected = out.prediction_logits[is_target], out.seq_relationship_logits
+    torch.testing.assert_close(ours(*batch[0]), expected, atol=1e-5, rtol=1e-4)
+    (cross_entropy(expected[0], words) + cross_entropy(expected[1], is_random)).backward()
+    loss_of(ours, *batch).backward()
+    gradients = {name: parameter.grad for name, parameter in ours.named_parameters()}
+    for name, parameter in theirs.named_parameters():
+        ours_is = gradients.pop(recipe["our_name"](name))
+        torch.testing.assert_close(ours_is, parameter.grad, atol=1e-5, rtol=1e-3, msg=name)
+        if not name.endswith("key.bias"):  # a shift of all scores alike: softmax ignores it
+            assert ours_is.abs().sum() > 1e-4, name
+    assert not gradients
 
 
+def test_attention_is_that_of_05(monkeypatch):
+    path = Path(__file__).parents[1] / "05_transformer" / "transformer.py"
+    spec = importlib.util.spec_from_file_location("transformer_05", path)
+    spec.loader.exec_module(module := importlib.util.module_from_spec(spec))
+    layer, x, mask = bert.Layer(8, 2, 12), torch.randn(3, 5, 8), torch.rand(3, 1, 1, 5) < 0.4
+    mask[..., 0] = False
+    expected = layer(x, mask)
+    by_05 = lambda q, k, v, keep: module.attention(q, k, v, ~keep)[0]  # noqa: E731
+    monkeypatch.setattr(bert.F, "scaled_dot_product_attention", by_05)
+    torch.testing.assert_close(layer(x, mask), expected)
+    assert not torch.allclose(layer(x, ~mask), expected)
+
+
+def test_padding_and_words_that_are_no_targets_change_nothing(tokenizer, batch):
+    model, (inputs, targets) = Bert(tokenizer.get_vocab_size(), 16, 2, max_len=50), batch
+    wide = [pad(tensor, (0, 9)) for tensor in inputs]
+    torch.testing.assert_close(loss_of(model, wide, targets), loss_of(model, *batch))
+    masked, segments, is_target = inputs
+    few = is_target & (torch.rand(is_target.shape) < 0.5)
+    logits = model(*inputs)[0]
+    torch.testing.assert_close(model(masked, segments, few)[0], logits[few[is_target]])
+    assert len(logits) == is_target.sum() == len(targets[0])
+
+
+# %% data
 def test_masks_are_15_percent_of_words_80_10_10():
     torch.manual_seed(0)
     ids = torch.randint(0, 1000, (400, 500))  # one id in 200 is special
-    masked, chosen = mask_tokens(ids, 1000)
-    assert not chosen[ids <= MASK].any()
-    assert torch.equal(masked[~chosen], ids[~chosen])
+    masked, is_target = mask_tokens(ids, 1000)
+    assert not is_target[ids <= MASK].any()
+    assert torch.equal(masked[~is_target], ids[~is_target])
     changed = (masked != ids) & (masked != MASK)
     assert (masked[changed] > MASK).all() and masked.max() == 999
-    assert chosen[ids > MASK].float().mean() == pytest.approx(0.15, abs=0.003)
-    assert (masked[chosen] == MASK).float().mean() == pytest.approx(0.80, abs=0.008)
-    assert changed[chosen].float().mean() == pytest.approx(0.10, abs=0.006)
-    few, chosen_few = mask_tokens(torch.full((400, 500), 5), 7)  # random ones are 5 or 6 only
-    assert set(few[chosen_few].tolist()) == {MASK, 5, 6}
-    assert not torch.equal(mask_tokens(ids, 1000)[0], masked)  # drawn afresh
-
-
-def test_no_stranger_is_the_next_sentence_in_the_whole_corpus():
-    learn, test = read_sentences(None)
-    words = sum(len(sentence.split()) for sentence in [*learn, *test])
-    assert 500_000 < words < 1_000_000 and 0.02 < len(test) / len(learn) < 0.1
-    assert not learn.keys() & test.keys()  # no repeats
-    assert all(s == s.lower().strip() for s in [*learn, *test])
-    assert not {*learn.values()} & {*test.values()}
-    place, document, pairs = {s: i for i, s in enumerate(learn)}, list(learn.values()), []
-
-    def encode_batch(texts):
-        pairs.extend((place[a], place[b]) for a, b in texts)
-        return [SimpleNamespace(ids=[CLS, 5, SEP], type_ids=[0, 0, 0])] * len(texts)
-
-    recorder = SimpleNamespace(encode_batch=encode_batch, get_vocab_size=lambda: 6)
-    torch.manual_seed(0)
-    strangers = torch.cat([batch[2] for batch in batches(learn, recorder, "cpu")]).tolist()
-    for (a, b), stranger in zip(pairs, strangers, strict=True):
-        assert (document[a] != document[b]) if stranger else (b == a + 1)
-        assert document[a] == document[a + 1]
-    assert len({a for a, _ in pairs}) == len(pairs) > 50_000
-    assert sum(strangers) / len(strangers) == pytest.approx(0.5, abs=0.01)
+    assert is_target[ids > MASK].float().mean() == pytest.approx(0.15, abs=0.003)
+    assert (masked[is_target] == MASK).float().mean() == pytest.approx(0.80, abs=0.008)
+    assert changed[is_target].float().mean() == pytest.approx(0.10, abs=0.006)
+    few, few_targets = mask_tokens(torch.full((400, 500), 5), 7)  # random ones are 5 or 6 only
+    assert set(few[few_targets].tolist()) == {MASK, 5, 6}
+    assert not torch.equal(mask_tokens(ids, 1000)[0], masked)  # drawn anew
 
 
 def test_pairs_have_segments_and_lose_the_end_of_the_longer_side(sentences):
@@ -155,97 +111,53 @@ def test_pairs_have_segments_and_lose_the_end_of_the_longer_side(sentences):
     corpus |= {long.upper(): 1}  # large or small letters, it is the same sentence
     kept = {f"[CLS] {short} [SEP] {long[:27]} [SEP]", f"[CLS] {long[:27]} [SEP] {short} [SEP]"}
     found = set()
-    for (masked, segments, chosen), words, _ in batches(corpus, tokenizer, "cpu", 1):
-        ids = masked.masked_scatter(chosen, words)[0].tolist()
+    for (masked, segments, is_target), (words, _) in batches(corpus, tokenizer, "cpu", 1):
+        ids = masked.masked_scatter(is_target, words)[0].tolist()
         middle = ids.index(SEP)
         assert segments[0].tolist() == [0] * (middle + 1) + [1] * (len(ids) - middle - 1)
         found.add(tokenizer.decode(ids, skip_special_tokens=False))
     assert kept <= found
 
 
-def test_padding_and_unchosen_words_change_nothing(tokenizer, batch):
-    model = small(tokenizer)
-    (masked, segments, chosen), words, strangers = batch
-    wide = [pad(t, (0, 9)) for t in (masked, segments, chosen)]
-    loss = loss_of(model, *batch)
-    torch.testing.assert_close(loss_of(model, wide, words, strangers), loss)
-    few = chosen & (torch.rand(chosen.shape) < 0.5)
-    logits = model(masked, segments, chosen)[0]
-    torch.testing.assert_close(model(masked, segments, few)[0], logits[few[chosen]])
-    assert len(logits) == chosen.sum() == len(words)
-    model.embed[1].p = 0.5
-    first, second = (evaluate(model.train(), [batch]) for _ in range(2))
-    assert first == second
+# %% evaluation and training
+def test_metrics_by_hand():
+    """Of two batches with 3 targets and 1, each target counts alike."""
+    half, eighth = torch.tensor([0.5, 0.25, 0.25]).log(), torch.tensor([0.125, 0.75, 0.125]).log()
+    outputs = iter([(half.expand(3, 3), torch.eye(2)), (eighth[None], torch.eye(2)[:1])])
+    model = SimpleNamespace(eval=lambda: lambda: next(outputs))
+    held_out = [((), (torch.tensor([0, 0, 1]), torch.tensor([0, 0])))]
+    held_out += [((), (torch.tensor([0]), torch.tensor([1])))]
+    by_hand = dict(mlm_accuracy=2 / 4, mlm_perplexity=(2 * 2 * 4 * 8) ** 0.25, nsp_accuracy=1 / 3)
+    by_hand |= dict(unigram_accuracy=3 / 4, unigram_perplexity=(4 / 3 * 4 / 3 * 4 / 3 * 4) ** 0.25)
+    assert evaluate(model, held_out) == pytest.approx(by_hand)
 
 
-def test_prose_and_one_sentence_a_line_read_alike(tmp_path):
-    prose, lines = tmp_path / "prose.txt", tmp_path / "lines.txt"
-    prose.write_bytes(
-        "\ufeffÉl come\r\npan. ¿Quién bebe? ¡No!\r\n\r\nUna. Dos\r\núltimas\r\nTres. Una.".encode()
-    )
-    lines.write_text(
-        "Él come pan.\n¿Quién bebe?\n¡No!\n\nUna.\nDos últimas\nTres.\n", encoding="utf-8"
-    )
-    learn, test = ["una.", "dos últimas", "tres."], ["él come pan.", "¿quién bebe?", "¡no!"]
-    for path in (prose, lines):
-        assert read_sentences(path) == (dict.fromkeys(learn, 1), dict.fromkeys(test, 0))
+def test_both_losses_train_at_a_rate_that_rises_and_falls(tokenizer, batch, monkeypatch):
+    rates, gradients, step = [], [], torch.optim.AdamW.step
+
+    def spy(adam, *arguments):
+        rates.append(adam.param_groups[0]["lr"])
+        gradients.append([parameter.grad.clone() for parameter in model.parameters()])
+        return step(adam, *arguments)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    model = Bert(tokenizer.get_vocab_size(), 16, 2)
+    expected = torch.autograd.grad(loss_of(model, *batch), list(model.parameters()))
+    curve = bert.train(model, ([batch] * 10 for _ in range(2)), 20, [batch])
+    torch.testing.assert_close(gradients[0], list(expected))
+    peak = rates.index(max(rates))
+    assert 2 < peak < 10 and max(rates) > 2.5e-3 and rates[-1] < rates[0] < 2e-4
+    assert rates == sorted(rates[:peak]) + sorted(rates[peak:], reverse=True)
+    assert curve[19]["mlm_perplexity"] < curve[0]["mlm_perplexity"] and curve[19]["step"] == 20
 
 
-def test_word_pieces_there_and_back(sentences, tokenizer):
-    again = bert.train_tokenizer(sentences, 120, 40)
-    assert again.get_vocab() == tokenizer.get_vocab()
-    assert [tokenizer.id_to_token(i) for i in range(5)] == "[PAD] [UNK] [CLS] [SEP] [MASK]".split()
-    assert tokenizer.decode(tokenizer.encode("The horse eats dogs").ids) == "the horse eats dogs"
-    assert tokenizer.encode("a [MASK] b").ids[2] == MASK
-    spanish = bert.train_tokenizer(["el año del niño"], 60, 40)
-    assert spanish.decode(spanish.encode("El niño").ids) == "el niño"
-
-
-def test_short_run_learns_then_its_weights_come_back(text, tmp_path, capsys, monkeypatch):
+def test_short_run_learns_the_same_every_time(text, tmp_path, capsys):
     fill = ("[MASK] cat eats", "The dog eats 3 apples at 4 o'[MASK]")
-    options = dict(text=text, vocab=150, max_len=24, fill=fill, device="cpu")
-    options |= dict(weights=tmp_path / "w.pt", figure=tmp_path / "f.png")
-    result = bert.main(epochs=30, **options)
-    answers = capsys.readouterr().out.partition("[MASK]")[2].partition("mlm")[0]
-    assert result["unigram_accuracy"] < 0.3
-    assert result["unigram_accuracy"] + 0.2 < result["mlm_accuracy"] < 0.98
-    assert answers.startswith(" cat eats -> the 0.") and "-> clock 0." in answers
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()  # and nothing can be written where the weights are
-    monkeypatch.setattr(bert.os, "access", lambda path, mode: path == elsewhere)
-    options["figure"] = elsewhere / "f.png"
-    again = bert.main(**options)
-    printed = capsys.readouterr().out
-    assert "epoch" not in printed and answers in printed
-    del result["seconds"], again["seconds"]
-    assert again == pytest.approx(result)
-    other = tmp_path / "other.pt"
-    other.write_text("not weights")
-    for wrong in (dict(max_len=30), dict(vocab=100), dict(weights=other)):
-        with pytest.raises(ValueError, match="is not of this --text, --vocab and --max-len"):
-            bert.main(**options | wrong)
-
-
-def test_says_what_is_wrong(text, tmp_path):
-    single, latin = tmp_path / "one.txt", tmp_path / "latin.txt"
-    single.write_text("One. Two. Three.")
-    latin.write_bytes("año\n".encode("latin-1") * 50)
-    for error, sentence, options in (
-        (ValueError, "21 documents", dict(text=single)),
-        (ValueError, "codec", dict(text=latin)),
-        (OSError, "none.txt", dict(text=tmp_path / "none.txt")),
-        (ValueError, "cannot save", dict(figure=tmp_path / "a.txt")),
-        (ValueError, "cannot save", dict(figure=tmp_path / "none" / "a.png")),
-        (ValueError, "cannot save", dict(weights=tmp_path / "none" / "w.pt")),
-        (ValueError, "no device 'gpu9'", dict(device="gpu9")),
-        (ValueError, "--epochs 1", dict(epochs=0)),
-        (ValueError, "write .MASK.", dict(fill=("No gap here.",))),
-        (ValueError, "first 44 pieces", dict(fill=("word " * 50 + "[MASK]",))),
-    ):
-        with pytest.raises(error, match=sentence):
-            bert.main(**dict(text=text, vocab=100, figure=tmp_path / "a.png") | options)
-    assert not (tmp_path / "a.png").exists()
-    command = [sys.executable, bert.__file__, "--text", latin]
-    run = subprocess.run(command, capture_output=True, text=True)
-    assert run.returncode == 1 and "save the text as UTF-8" in run.stderr
-    assert run.stderr.count("\n") == 1  # no traceback
+    options = dict(text=text, fill=fill, device="cpu", figure=tmp_path / "f.png")
+    runs = [(bert.main(epochs=30, seed=s, **options), capsys.readouterr().out) for s in (0, 0, 1)]
+    (first, printed), (again, printed_again), (other, printed_other) = runs
+    assert printed == printed_again != printed_other
+    for result in first, other:
+        assert result["unigram_accuracy"] + 0.2 < result["mlm_accuracy"] < 0.98
+    assert first["unigram_perplexity"] == other["unigram_perplexity"]  # the same test set
+    assert re.search(r"eats -> the 0\.", printed) and re.search(r"o'\[MASK\] -> clock 0\.", printed)
