@@ -248,8 +248,8 @@ def main(
     exact_match = evaluate(model, test, vocabularies)
     print(f"exact match on the test set: {exact_match:.3f}")
     for source in map(split_words, translate):
-        unknown = [f"(unknown: {word})" for word in source.split() if word not in vocabularies[0]]
-        print(source, "->", greedy(model, source, vocabularies), *unknown)
+        words = [w if w in vocabularies[0] else f"<unknown: {w}>" for w in source.split()]
+        print(*words, "->", greedy(model, source, vocabularies))
     draw(model, source, vocabularies, figure)
     return dict(exact_match=exact_match, curve=curve, model=model, vocabularies=vocabularies)
 
