@@ -1,25 +1,23 @@
 """ff_lm.py against numpy, against counting, and against what must stay impossible."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import ff_lm
 import numpy as np
 import pytest
 import torch
-from ff_lm import FFLM, corpus, evaluate, generate, main, read_sentences, windows
+from ff_lm import FFLM, corpus, evaluate, generate, main, split_sentences, train, windows
 from torch.nn.functional import cross_entropy
 
-FOLDER = Path(ff_lm.__file__).parent
+README = Path(ff_lm.__file__).with_name("README.md").read_text(encoding="utf-8")
 
 
-def kneser_ney(*arguments):
-    """The function that the README shows."""
-    text, found = (FOLDER / "README.md").read_text(encoding="utf-8"), {}
-    exec(re.search(r"```python\n(from collections.*?)```", text, re.S)[1], found)
-    return found["kneser_ney"](*arguments)
+def recipe(name):
+    """The function of this name in the README."""
+    blocks, found = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S), {}
+    exec(next(block for block in blocks if f"def {name}(" in block), found)
+    return found[name]
 
 
 @pytest.fixture
@@ -31,6 +29,56 @@ def text(tmp_path):
     return path
 
 
+# %% data
+def test_sentences_of_a_text_by_hand():
+    found = split_sentences("É vio 2.5 aves, ¿no?\r\nDon't go! A\n\nb… c.d\u2028E\u0085\u00a0, f.")
+    assert [" ".join(s) for s in found] == "é vio 2 5 aves , ¿ no|don't go|a|b|c d e , f".split("|")
+    assert split_sentences("El nin\u0303o. el  NIÑO.\nEl\u202fniño!") == [("el", "niño")]
+    assert split_sentences("वह किताब है। चिट्ठी।") == [("वह", "किताब", "है"), ("चिट्ठी",)]
+    assert split_sentences("他读abc书。她看！") == [("他", "读", "abc", "书"), ("她", "看")]
+    assert [len(s) for s in split_sentences(" ".join(f"w{i}" for i in range(120)))] == [50, 50, 20]
+
+
+def test_docstrings_give_their_prose(tmp_path, monkeypatch):
+    docs = "Adds one. Not x = 1. Nor a_b. Yes.\n\n    Notes\n    -----\n    Adds two."
+    for name in "numpy", "matplotlib", "torch", "other":
+        (tmp_path / name / "deep").mkdir(parents=True)
+        code = f'x = 1\n"""{docs}"""\n# No.\n"""In {name}."""'
+        (tmp_path / name / "deep" / "a.py").write_text(code)
+    monkeypatch.setattr(torch, "__file__", tmp_path / "torch" / "a.py")
+    texts = [[" ".join(s) for s in split_sentences(t)] for t in ff_lm.read_docstrings()]
+    assert [t.pop() for t in texts] == ["in numpy", "in matplotlib", "in torch"]
+    assert texts == [["adds one", "yes", "adds two"]] * 3
+
+
+def test_no_held_out_sentence_is_learned_from(text, monkeypatch):
+    every = corpus()
+    assert len(every[0]) > 20_000 and 0.05 < len(every[1]) / len(every[0]) < 0.2
+    monkeypatch.setattr(ff_lm, "read_docstrings", None)  # with a text no library is read
+    once = corpus(text)
+    assert once[1] == split_sentences(text.read_text())[9::10] and len(once[0]) == 162
+    text.write_text(text.read_text() + text.read_text().upper().replace(" ", " \n"))
+    assert corpus(text) == once
+    text.with_stem("text_test").write_text("The CAT of house 1 sleeps. A new one. A  new one!")
+    named = corpus(text)
+    assert named[1] == [("the", "cat", "of", "house", "1", "sleeps"), ("a", "new", "one")]
+    assert len(named[0]) == 179
+    for training, test in every, once, named:
+        assert not set(training) & set(test) and len(set(training)) == len(training)
+
+
+def test_windows_by_hand_do_not_cross_sentences():
+    rows = windows([("a", "b"), ("x",)], {"<s>": 0, "<unk>": 1, "a": 2, "b": 3}, 2)
+    assert rows.tolist() == [[0, 0, 2], [0, 2, 3], [2, 3, 0], [0, 0, 1], [0, 1, 0]]
+
+
+def test_an_epoch_is_every_window_once_in_another_order():
+    rows = torch.arange(600)[:, None]
+    first, second = (torch.cat([*ff_lm.batches(rows)])[:, 0] for _ in range(2))
+    assert not first.equal(second) and first.sort().values.equal(rows[:, 0])
+
+
+# %% model
 def test_equation_1_by_hand():
     """The worked example of the README, which gives the same numbers in its own words."""
     model = FFLM(2, context=2, embed=1, hidden=1, direct=True).eval()
@@ -42,161 +90,94 @@ def test_equation_1_by_hand():
     assert y.tolist() == pytest.approx([2 * 0.76159 - 1, 1 - 0.76159 + 3], abs=1e-4)
 
 
-def numpy_loss(p, words, targets):
-    x = p["C.weight"][words].reshape(len(words), -1)
-    y = p["U.bias"] + np.tanh(p["H.bias"] + x @ p["H.weight"].T) @ p["U.weight"].T
-    y = y + x @ p["W.weight"].T if "W.weight" in p else y
-    return y, (np.log(np.exp(y).sum(1)) - y[range(len(y)), targets]).mean()
-
-
 @pytest.mark.parametrize("direct", [False, True])
 def test_outputs_and_gradients_equal_numpy(direct):
+    """The gradients equal differences of outputs that equal those of numpy."""
     torch.manual_seed(0)
-    model = FFLM(7, context=3, embed=2, hidden=5, direct=direct, dropout=0).double()
-    words, targets = torch.randint(7, (4, 3)), torch.randint(7, (4,))
-    p = {name: v.detach().numpy().copy() for name, v in model.named_parameters()}
-    cross_entropy(model(words), targets).backward()
-    assert np.allclose(model(words).detach(), numpy_loss(p, words, targets)[0], atol=1e-12)
-    for name, parameter in model.named_parameters():
-        assert parameter.grad.abs().sum() > 0
-        for i in np.ndindex(*p[name].shape):
-            old, losses = p[name][i], []
-            for p[name][i] in (old + 1e-5, old - 1e-5):
-                losses.append(numpy_loss(p, words, targets)[1])
-            p[name][i] = old
-            slope = (losses[0] - losses[1]) / 2e-5
-            assert slope == pytest.approx(parameter.grad[i].item(), abs=1e-8)
+    model = FFLM(7, context=3, embed=2, hidden=5, direct=direct).double().eval()
+    words = torch.randint(7, (4, 3))
+    # gradcheck changes the parameters in place
+    assert torch.autograd.gradcheck(lambda *p: model(words), tuple(model.parameters()))
+    p = {name: value.detach().numpy() for name, value in model.named_parameters()}
+    x = p["C.weight"][words].reshape(4, 6)
+    y = p["U.bias"] + np.tanh(p["H.bias"] + x @ p["H.weight"].T) @ p["U.weight"].T
+    y = y + x @ p["W.weight"].T if direct else y
+    assert np.allclose(model(words).detach(), y, atol=1e-12)
 
 
-def test_windows_by_hand_do_not_cross_sentences():
-    rows = windows(["a b", "x"], {"<s>": 0, "<unk>": 1, "a": 2, "b": 3}, 2)
-    assert rows.tolist() == [[0, 0, 2], [0, 2, 3], [2, 3, 0], [0, 0, 1], [0, 1, 0]]
-
-
-def test_sentences_of_a_text_and_of_a_program(tmp_path):
-    (tmp_path / "a.txt").write_bytes("\ufeffÉl vio 2 aves, ¿no?\r\nDon't go! A\n\nb.".encode())
-    assert read_sentences(tmp_path / "a.txt") == ["él vio 2 aves , ¿ no", "don't go", "a", "b"]
-    docs = "Adds one. Not x = 1. Nor a_b. Yes.\n\n    Notes\n    -----\n    Adds two.\n"
-    (tmp_path / "a.py").write_text(f'x = 1\n"""{docs}"""\n# No.\n')
-    assert read_sentences(tmp_path / "a.py") == ["adds one", "yes", "adds two"]
-
-
-def test_nothing_held_out_was_seen(text, tmp_path):
-    learn, held_out = corpus()
-    assert len(learn) > 20_000 and 0.05 < len(held_out) / len(learn) < 0.2
-    assert not learn.keys() & held_out.keys()
-    (tmp_path / "test.txt").write_text("The cat of house 1 sleeps. A new one.")
-    learn, held_out = corpus(text, tmp_path / "test.txt")
-    assert list(held_out) == ["the cat of house 1 sleeps", "a new one"]
-    assert learn and not learn.keys() & held_out.keys()
-
-
-def test_perplexity_of_all_rows_and_of_a_uniform_model():
+# %% evaluation
+def test_perplexity_counts_every_window_once():
     torch.manual_seed(0)
     model, rows = FFLM(11, context=2).eval(), torch.randint(11, (700, 3))  # 700 = 512 + 188
     loss = cross_entropy(model(rows[:, :-1]), rows[:, -1])
     assert evaluate(model.train(), rows) == pytest.approx(loss.exp().item(), rel=1e-5)
-    torch.nn.init.zeros_(model.U.weight)
-    torch.nn.init.zeros_(model.U.bias)
-    assert evaluate(model, rows) == pytest.approx(11, rel=1e-5)
 
 
-def test_kneser_ney_by_hand_and_sums_to_one():
-    learn = [(0, 2), (0, 2), (0, 3), (1, 3)]
-    # 0 is used 3 times, before 2 kinds of word; of 3 kinds of pair one ends in 2, two in 3
-    unigram = (1 - 0.75 + 0.75 * 3 / 5) / 3.75
-    assert kneser_ney(learn, [(0, 2)], 5) == [pytest.approx((1.25 + 0.75 * 3 * unigram) / 3.75)]
-    learn = [*map(tuple, torch.randint(6, (50, 3)).tolist())]
-    for history in [(0, 0), (1, 2), learn[0][:2], (7, 1), (7, 7)]:
-        p = kneser_ney(learn, [(*history, word) for word in range(8)], 8)
-        assert sum(p) == pytest.approx(1) and min(p) > 0
-
-
-@pytest.mark.parametrize("temperature, top_k", [(1, 4), (0.5, 4), (1, 2), (2, 9)])
-def test_sampling_follows_the_probabilities(temperature, top_k):
+@pytest.mark.parametrize("settings", [(), (1, 4), (0.5, 4), (1, 2), (2, 9)])
+def test_sampling_follows_the_probabilities(settings):
+    """In the file and, with a temperature and the number of the likeliest words, in the README."""
     torch.manual_seed(0)
     model, p = FFLM(4, context=2), torch.tensor([0.1, 0.2, 0.3, 0.4])
-    torch.nn.init.zeros_(model.U.weight)
+    model.U.weight.data.zero_()
     model.U.bias.data = p.log()
-    drawn = sum((generate(model, [], temperature, top_k) for _ in range(200)), [])
+    sample = recipe("sample") if settings else generate
+    drawn = [sample(model, [], *settings) for _ in range(200)]
+    assert all(0 not in s[:-1] and (s[-1] == 0 or len(s) == 30) for s in drawn)
+    temperature, top_k = settings or (1, 4)
     expected = p ** (1 / temperature) * (p >= p.sort().values[-top_k:][0])
-    share = torch.bincount(torch.tensor(drawn), minlength=4) / len(drawn)
+    share = torch.bincount(torch.tensor(sum(drawn, [])), minlength=4) / len(sum(drawn, []))
     assert torch.allclose(share, expected / expected.sum(), atol=0.04)
 
 
-@pytest.mark.parametrize("prompt", [[], [2], [2, 3, 4, 5, 6, 7]])  # shorter, longer than 3
-def test_top_1_is_greedy_and_reads_the_last_words(prompt):
+def test_kneser_ney_by_hand_and_sums_to_one():
+    kneser_ney, training = recipe("kneser_ney"), [(0, 2), (0, 2), (0, 3), (1, 3)]
+    # 0 is used 3 times, before 2 kinds of word; of 3 kinds of pair one ends in 2, two in 3
+    unigram = (1 - 0.75 + 0.75 * 3 / 5) / 3.75
+    assert kneser_ney(training, [(0, 2)], 5) == [pytest.approx((1.25 + 0.75 * 3 * unigram) / 3.75)]
+    training = [*map(tuple, torch.randint(6, (50, 3)).tolist())]
+    for history in [(0, 0), training[0][:2], (7, 1), (7, 7)]:
+        p = kneser_ney(training, [(*history, word) for word in range(8)], 8)
+        assert sum(p) == pytest.approx(1) and min(p) > 0
+
+
+# %% training
+def test_training_needs_a_call_and_one_batch_at_a_time():
+    """Any model will do; batches are made when they are needed; dropout is on; all is learned."""
     torch.manual_seed(0)
-    model, ids = FFLM(9, context=3).eval(), [0, 0, 0, *prompt]
-    for _ in range(30):
-        if len(ids) > len(prompt) + 3 and ids[-1] == 0:
-            break
-        ids.append(model(torch.tensor([ids[-3:]])).argmax().item())
-    assert generate(model.train(), prompt, 0.8, 1) == ids[3 + len(prompt) :]
-    assert generate(model, prompt, 1e-300, 9) == ids[3 + len(prompt) :]
+    rows, made, done = torch.randint(5, (60, 3)), [], []
+    model = torch.nn.Sequential(FFLM(5, context=2))  # has no attribute of FFLM
+    model.register_forward_hook(lambda *_: done.append(1) if model.training else None)
+    before = torch.nn.utils.parameters_to_vector(model.parameters()).detach()
+    epochs = [((made.append(len(done)), part)[1] for part in rows.split(20)) for _ in range(10)]
+    curve = train(model, epochs, 30, rows)
+    assert made == [*range(30)] and len(done) == 30
+    assert [epoch for epoch, _ in curve] == pytest.approx([i / 2 for i in range(1, 21)], abs=0.2)
+    assert curve[-1][1] == evaluate(model, rows) < curve[0][1]
+    assert (before != torch.nn.utils.parameters_to_vector(model.parameters())).float().mean() > 0.9
 
 
 def test_learns_that_the_noun_decides_the_verb(text, tmp_path, capsys):
-    settings = dict(text=text, min_count=1, prompt="the owl of house 3", top_k=1)
-    runs = [main(epochs=20, figure=tmp_path / "a.png", **settings) for _ in range(2)]
+    settings = dict(text=text, min_count=1, prompt="The owl of house 3", figure=tmp_path / "a.png")
+    result = main(epochs=20, **settings)
     best = (3 * 60) ** (1 / 7)  # of seven words two are free, the noun and the number
-    assert best * 0.97 < runs[0]["perplexity"] < best * 1.2 < runs[0]["unigram_perplexity"]
-    assert runs[0]["perplexity"] == runs[1]["perplexity"]
-    assert "the owl of house 3 -> flies <s>" in capsys.readouterr().out
-    direct = main(epochs=1, direct=True, figure=tmp_path / "a.pdf", **settings)
-    assert direct["parameters"] - runs[0]["parameters"] == 5 * 96 * direct["vocabulary"]
-
-
-@pytest.mark.parametrize(
-    "options, sentence",
-    [
-        ("--temperature 0", "above 0"),
-        ("--temperature -1", "above 0"),
-        ("--top-k 0", "above 0"),
-        ("--epochs 0", "above 0"),
-        ("--figure none/a.png", "folder/name.png"),
-        ("--figure a.xyz", "folder/name.png"),
-        ("--device abacus", "no device 'abacus'"),
-        ("--text none.txt", "none.txt"),
-        ("--text empty.txt", "empty.txt has no known word"),
-        ("--test unknown.txt", "unknown.txt has no known word"),
-    ],
-)
-def test_bad_input_is_one_sentence(options, sentence, text, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path("empty.txt").touch()
-    Path("unknown.txt").write_text("zzz qqq. zzq qqz.")
-    with pytest.raises((ValueError, OSError, RuntimeError), match=sentence) as fault:
-        ff_lm.tyro.cli(main, args=["--text", "text.txt", *options.split()])
-    assert "\n" not in str(fault.value) and not list(tmp_path.glob("*.png"))
-
-
-def test_a_file_that_is_not_utf_8_is_told_what_to_do(tmp_path):
-    (tmp_path / "latin.txt").write_bytes("año".encode("latin-1"))
-    command = [sys.executable, FOLDER / "ff_lm.py", "--text", "latin.txt"]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert run.returncode == 1 and run.stderr.count("\n") == 1
-    assert "save the text as UTF-8" in run.stderr
+    assert best * 0.97 < result["perplexity"] < best * 1.2
+    assert "the owl of house 3 flies <s>" in capsys.readouterr().out
+    ends = [[*sentence, "<s>"] for part in corpus(text) for sentence in part]
+    uses = torch.tensor([1 + sum(ends[:162], []).count(w) for w in result["vocabulary"]])
+    held_out = [result["vocabulary"][w] for w in sum(ends[162:], [])]
+    unigram = cross_entropy(uses.log().expand(len(held_out), -1), torch.tensor(held_out)).exp()
+    assert result["unigram_perplexity"] == pytest.approx(unigram.item())
+    settings["min_count"] = 60
+    assert [*main(epochs=1, **settings)["vocabulary"]] == ["<s>", "<unk>", "the", "of", "house"]
 
 
 @pytest.mark.promise
-def test_the_network_against_the_trigram(tmp_path, monkeypatch):
-    """The comparison of the README, on the whole default run: `pytest -m promise -s 04_ff_lm`."""
-    kept, train = [], ff_lm.train
-
-    def train_and_keep(*given):
-        kept.extend(given)
-        return train(*given)
-
-    monkeypatch.setattr(ff_lm, "train", train_and_keep)
-    vocab, (model, rows, held, _) = main(figure=tmp_path / "a.png")["vocabulary"], kept
-    grams = ([(*r[-3:],) for r in part.tolist()] for part in (rows, held))
-    p = {"trigram": torch.tensor(kneser_ney(*grams, vocab))}
-    with torch.no_grad():
-        parts = [model(r[:, :-1]).softmax(1).gather(1, r[:, -1:]) for r in held.split(512)]
-    p["network"] = torch.cat(parts)[:, 0]
-    p["mixture"] = (p["trigram"] + p["network"]) / 2
-    found = {name: (-chances.log().mean()).exp().item() for name, chances in p.items()}
-    print(len(rows), "+", len(held), "tokens", found)
-    assert 100 < found["network"] < 115  # the bigram has 139.1
-    assert 0.78 < found["mixture"] / found["trigram"] < 0.84
+def test_the_network_against_the_trigram(monkeypatch, tmp_path):
+    """The recipe of the README, with the whole default run: `pytest -m promise -s 04_ff_lm`."""
+    monkeypatch.setattr(ff_lm.main, "__defaults__", (*main.__defaults__[:-1], tmp_path / "a.png"))
+    section, found = re.search(r"^### A mixture.*?(?=^##)", README, re.M | re.S)[0], {}
+    for block in re.findall(r"^```python\n(.*?)^```", section, re.M | re.S):
+        exec(block, found)
+    perplexity = {name: 1 / p.log().mean().exp().item() for name, p in found["p"].items()}
+    assert 100 < perplexity["network"] <= 109 < 130 < perplexity["bigram"]
+    assert perplexity["mixture"] <= 0.83 * perplexity["trigram"]
