@@ -293,4 +293,4 @@ def test_the_cells_of_the_front_page_run(tmp_path):
     cells = "".join(re.findall(r"^```ipython\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL))
     cells = re.sub(r"^(!git|%pip) .*\n", "", cells, flags=re.MULTILINE)
     cells = cells.replace("weight-by-weight/", "").replace("greedy(", "print('said', greedy(")
-    assert "said [" in ipython(cells.rstrip() + ")\n", tmp_path)
+    assert "said the" in ipython(cells.rstrip() + ")\n", tmp_path)

@@ -83,7 +83,7 @@ def test_a_section_runs_by_itself_and_prints_what_it_shows(readme, blocks, monke
     if folder in FOLDERS:
         module = load(model_file(folder))
         monkeypatch.setattr(module, "main", functools.partial(replay, module.main))
-    for file in folder.glob("*.*"):
+    for file in filter(Path.is_file, folder.iterdir()):
         shutil.copy(file, tmp_path)  # so that what a recipe saves is not left in the folder
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
