@@ -163,11 +163,12 @@ def small_text(lines=600):
 
 @models
 def test_the_file_works_alone(path, tmp_path):
-    """Copied by itself to an empty folder, run from another: the figure lies beside the file."""
+    """Copied with its data to an empty folder, run from another: the figure is beside the file."""
     alone, elsewhere = tmp_path / "alone", tmp_path / "elsewhere"
     alone.mkdir()
     elsewhere.mkdir()
-    shutil.copy(path, alone)
+    for file in [path, *path.parent.glob("*.t[sx][vt]")]:
+        shutil.copy(file, alone)
     text = small_text()
     (elsewhere / "small.txt").write_text(text, encoding="utf-8")
     pairs = [f"{line}\t{line[::-1]}\n" for line in text.splitlines() if line]
