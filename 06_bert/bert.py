@@ -15,7 +15,6 @@ Masks: True hides. Numbers in brackets are sections of the paper.
 # ///
 import sys
 import unicodedata
-from itertools import chain
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -196,21 +195,23 @@ def fill_masks(model, tokenizer, sentence):
 def train(model, epochs, steps, held_out, peak=3e-3):
     """AdamW on the sum of both losses; returns what evaluate() finds on the way.
 
-    epochs yields, for each epoch, its batches: steps of them in all, for the learning rate.
+    `epochs` holds an iterable of batches for each epoch, `steps` batches in all.
     """
     adam = torch.optim.AdamW(model.parameters(), weight_decay=0.01, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(adam, peak, steps, cycle_momentum=False)
-    curve = []
-    for step, (inputs, (words, is_random)) in enumerate(chain.from_iterable(epochs), 1):
-        word_logits, pair_logits = model.train()(*inputs)
-        loss = F.cross_entropy(word_logits, words) + F.cross_entropy(pair_logits, is_random)
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        schedule.step()
-        if step % max(1, steps // 50) == 0:
-            print(f"step {step} of {steps}: loss {loss:.3f}", flush=True)
-            curve.append({"step": step} | evaluate(model, held_out))
+    epochs, step, curve = list(epochs), 0, []
+    for data in epochs:
+        for step, (inputs, (words, is_random)) in enumerate(data, step + 1):
+            word_logits, pair_logits = model.train()(*inputs)
+            loss = F.cross_entropy(word_logits, words) + F.cross_entropy(pair_logits, is_random)
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            schedule.step()
+            if step % max(1, steps // 50) == 0:
+                epoch = len(epochs) * step / steps
+                print(f"epoch {epoch:.1f}: loss {loss:.3f}", flush=True)
+                curve.append({"epoch": epoch} | evaluate(model, held_out))
     return curve
 
 
@@ -218,11 +219,11 @@ def train(model, epochs, steps, held_out, peak=3e-3):
 def draw(curve, path):
     """Saves the held-out accuracies on the way and, dashed, their baselines."""
     fig, ax = plt.subplots(layout="constrained")
-    steps = [point["step"] for point in curve]
+    epochs = [point["epoch"] for point in curve]
     for name, baseline in ("mlm_accuracy", curve[0]["unigram_accuracy"]), ("nsp_accuracy", 0.5):
-        ax.plot(steps, [point[name] for point in curve], label=name)
+        ax.plot(epochs, [point[name] for point in curve], label=name)
         ax.axhline(baseline, color="gray", linestyle="--")
-    ax.set(title="Held-out accuracy (dashed: baselines)", xlabel="training step", ylabel="accuracy")
+    ax.set(title="Held-out accuracy (dashed: baselines)", xlabel="epoch", ylabel="accuracy")
     ax.legend()
     fig.savefig(path, dpi=150)
 
@@ -240,11 +241,11 @@ def main(
 
     Args:
         text: UTF-8 text with a blank line between documents; without it, docstrings.
-        epochs: how often the training set is read.
-        fill: sentences with [MASK], whose likeliest words are printed.
-        seed: of the weights, the order of the pairs and the masks.
+        epochs: Passes over the training set.
+        fill: Sentences with [MASK]; the likeliest words for it are printed.
+        seed: Of the weights, the order of the pairs and the masks.
         device: cpu, cuda, mps, ...; without it, the accelerator if there is one.
-        figure: where the figure is saved.
+        figure: Where the figure is saved.
     """
     device = device or torch.accelerator.current_accelerator(check_available=True) or "cpu"
     training, test = read_sentences(text)
@@ -255,7 +256,7 @@ def main(
     model = Bert(tokenizer.get_vocab_size()).to(device)
     pairs = len(training) - len(set(training.values()))  # the last of a document has no next one
     data = (batches(training, tokenizer, device) for _ in range(epochs))
-    curve = train(model, data, epochs * (pairs // 128 + 1), held_out[:8])
+    curve = train(model, data, epochs * (pairs // 128 + 1), held_out[:4])
     result = evaluate(model, held_out)
     print(*(f"{name} {value:.3f}" for name, value in result.items()), sep="\n")
     for sentence in fill:
