@@ -137,6 +137,30 @@ def test_one_endless_line_is_learned_from(name, tmp_path, monkeypatch):
     assert known(result) >= set(words)
 
 
+def ending_in(marks):
+    """Paragraphs of three lines, each of which is a sentence; their ends take turns."""
+    lines = [
+        line.strip(". ") + marks[i % len(marks)] for i, line in enumerate(sentences("composed"))
+    ]
+    return "\n\n".join("\n".join(lines[i : i + 3]) for i in range(0, len(lines), 3))
+
+
+@pytest.mark.parametrize("name", ["skipgram", "ff_lm"])
+def test_sentences_end_in_any_script(name, tmp_path, monkeypatch):
+    learnings = []
+    for marks in ".", "।。！？…":
+        (tmp_path / "text.txt").write_text(ending_in(marks), encoding="utf-8")
+        learnings.append(learned(run(name, tmp_path / "text.txt", monkeypatch)))
+    assert learnings[0] == pytest.approx(learnings[1], rel=1e-6, nan_ok=True)
+
+
+@pytest.mark.parametrize("mark", "।。！？…")
+def test_bert_finds_the_ends_of_sentences_in_any_script(mark, tmp_path, monkeypatch):
+    """It would refuse paragraphs of one sentence each. The marks are tokens of its vocabulary."""
+    (tmp_path / "text.txt").write_text(ending_in(mark), encoding="utf-8")
+    assert mark in known(run("bert", tmp_path / "text.txt", monkeypatch))
+
+
 # %% layouts
 
 
