@@ -24,8 +24,7 @@ import tyro
 from torch import nn
 
 PAD, BOS, EOS, UNK = range(4)  # padding, begin and end of sentence, unknown word
-FONTS = ["DejaVu Sans", "Noto Sans Devanagari", "Noto Sans CJK SC", "Nirmala UI"]
-FONTS += ["Microsoft YaHei", "Arial Unicode MS"]
+FONTS = "DejaVu Sans", "Noto Sans Devanagari", "Noto Sans CJK SC", "Nirmala UI", "Microsoft YaHei"
 WORD = r"(?V1)\p{Han}|[\w--\p{Han}]+|[^\w\s]"  # a Han character, a word or a punctuation mark
 
 
@@ -60,13 +59,13 @@ def to_ids(sentences, vocabulary, device):
     return nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], True, PAD).to(device)
 
 
-def batches(pairs, vocabularies, device, size=64):
+def batches(pairs, vocabularies, device, size):
     """An epoch in random order: src (B, S), tgt (B, T). Similar lengths together pad little."""
     order = sorted(torch.randperm(len(pairs)).tolist(), key=lambda i: len(pairs[i][0]))
     groups = torch.tensor(order).split(size)
     for i in torch.randperm(len(groups)):
         sides = zip(*[pairs[j] for j in groups[i]])
-        yield [to_ids(side, words, device) for side, words in zip(sides, vocabularies)]
+        yield [to_ids(side, vocabulary, device) for side, vocabulary in zip(sides, vocabularies)]
 
 
 # %% model
@@ -134,37 +133,34 @@ class Transformer(nn.Module):
         self.decoder = nn.ModuleList(Layer(*sizes, cross=True) for _ in range(layers))
         self.dropout = nn.Dropout(dropout)
 
-    def run(self, layers, embedding, ids, *masks_and_memory):  # (B, length) -> (B, length, D)
+    def embed(self, embedding, ids):  # (B, length) -> (B, length, D)
         x = embedding(ids) * embedding.embedding_dim**0.5  # as large as the positions [3.4]
-        x = self.dropout(x + positions(*x.shape[1:], x.device))
-        for layer in layers:
-            x = layer(x, *masks_and_memory)
-        return x
+        return self.dropout(x + positions(*x.shape[1:], x.device))
 
-    def encode(self, src):  # (B, S) -> memory (B, S, D)
-        return self.run(self.encoder, self.src_embedding, src, (src == PAD)[:, None, None])
-
-    def decode(self, tgt, memory, src):  # (B, T), memory of src -> logits (B, T, V)
-        places = torch.arange(tgt.size(1), device=tgt.device)
-        causal = places[:, None] < places  # (T, T) hides what comes later, the padding, too
-        padding = (src == PAD)[:, None, None]  # (B, 1, 1, S)
-        x = self.run(self.decoder, self.tgt_embedding, tgt, causal, memory, padding)
+    def forward(self, src, tgt):  # (B, S), (B, T) -> logits (B, T, V)
+        padding_mask = (src == PAD)[:, None, None]  # (B, 1, 1, S)
+        memory = self.embed(self.src_embedding, src)  # (B, S, D)
+        for layer in self.encoder:
+            memory = layer(memory, padding_mask)
+        place = torch.arange(tgt.size(1), device=tgt.device)
+        causal_mask = place[:, None] < place  # (T, T); hides padding, too, which comes last
+        x = self.embed(self.tgt_embedding, tgt)  # (B, T, D)
+        for layer in self.decoder:
+            x = layer(x, causal_mask, memory, padding_mask)
         return x @ self.tgt_embedding.weight.T
-
-    def forward(self, src, tgt):
-        return self.decode(tgt, self.encode(src), src)
 
 
 # %% evaluation
 @torch.no_grad()
 def greedy(model, sentence, vocabularies):
-    """Greedy decoding: the likeliest next word is appended until it is <eos>."""
+    """Greedy decoding of split words: the likeliest next word, again and again, until <eos>."""
+    model.eval()  # without dropout
     src = to_ids([sentence], vocabularies[0], model.src_embedding.weight.device)
-    memory, tgt = model.eval().encode(src), src[:, :1]  # eval: without dropout; tgt is <bos>
+    tgt = src[:, :1]  # both begin with <bos>
     while tgt[0, -1] != EOS and tgt.size(1) < 3 * src.size(1):
-        tgt = torch.cat([tgt, model.decode(tgt, memory, src)[:, -1:].argmax(-1)], 1)
+        tgt = torch.cat([tgt, model(src, tgt)[:, -1:].argmax(-1)], 1)
     words = list(vocabularies[1])
-    return " ".join(words[i] for i in tgt[0, 1:]).removesuffix("<eos>").strip()
+    return " ".join(words[i] for i in tgt[0, 1:] if i != EOS)
 
 
 def evaluate(model, pairs, vocabularies):
@@ -174,10 +170,9 @@ def evaluate(model, pairs, vocabularies):
 
 # %% training
 def train(model, epochs, steps, peak):
-    """Adam [5.3] and label smoothing [5.4]; returns the curve, [(epoch, loss), ...].
+    """Adam [5.3] and label smoothing [5.4]; returns the losses at 50 equal distances.
 
-    `epochs` holds an iterable of batches for each epoch, `steps` batches in all; the learning
-    rate rises to `peak` and falls to 0.
+    `epochs` holds the batches of each epoch, `steps` in all; the learning rate rises to `peak`.
     """
     loss_of = nn.CrossEntropyLoss(ignore_index=PAD, label_smoothing=0.1)
     adam = torch.optim.Adam(model.train().parameters(), betas=(0.9, 0.98), eps=1e-9, fused=True)
@@ -192,8 +187,8 @@ def train(model, epochs, steps, peak):
             adam.step()
             schedule.step()
             if step % max(1, steps // 50) == 0:
-                curve.append((len(epochs) * step / steps, loss.item()))
-                print("epoch {:.1f}: loss {:.3f}".format(*curve[-1]), flush=True)
+                curve.append(loss.item())
+                print(f"epoch {len(epochs) * step / steps:.1f}: loss {loss:.3f}", flush=True)
     return curve
 
 
@@ -202,7 +197,7 @@ def draw(model, source, vocabularies, path):
     """Saves the cross-attention weights of the last layer while it translates, head by head."""
     queries = [*greedy(model, source, vocabularies).split(), "<eos>"]
     keys = ["<bos>", *source.split(), "<eos>"]
-    heads = model.decoder[-1].cross_attention.weights[0].cpu()  # (H, T, S)
+    heads = model.decoder[-1].cross_attention.weights[0].cpu().numpy()  # (H, T, S)
     plt.set_loglevel("error")  # silent about fonts that are not installed
     plt.rcParams["font.family"] = FONTS
     fig, axes = plt.subplots(1, len(heads), figsize=(14, 4), layout="constrained")
@@ -243,8 +238,10 @@ def main(
     pairs, test = list(read_pairs(data / "pairs.tsv")), list(read_pairs(data / "pairs_test.tsv"))
     vocabularies = [build_vocabulary(sentences) for sentences in zip(*pairs)]
     model = Transformer(*map(len, vocabularies), d_model, d_ff=4 * d_model).to(device)
-    data = (batches(pairs, vocabularies, device) for _ in range(epochs))
-    curve = train(model, data, steps=epochs * -(-len(pairs) // 64), peak=0.04 * d_model**-0.5)
+    size = min(64, 1 + len(pairs) // 8)  # smaller batches for a small corpus: it needs the steps
+    each_epoch = (batches(pairs, vocabularies, device, size) for _ in range(epochs))
+    steps = epochs * ((len(pairs) + size - 1) // size)
+    curve = train(model, each_epoch, steps, peak=0.04 * d_model**-0.5)  # as [5.3]
     exact_match = evaluate(model, test, vocabularies)
     print(f"exact match on the test set: {exact_match:.3f}")
     for source in map(split_words, translate):
