@@ -152,12 +152,13 @@ def test_both_losses_train_at_a_rate_that_rises_and_falls(tokenizer, batch, monk
 
 
 def test_short_run_learns_the_same_every_time(text, tmp_path, capsys):
+    options = dict(text=text, device="cpu", figure=tmp_path / "f.png")
     fill = ("[MASK] cat eats", "The dog eats 3 apples at 4 o'[MASK]")
-    options = dict(text=text, fill=fill, device="cpu", figure=tmp_path / "f.png")
-    runs = [(bert.main(epochs=30, seed=s, **options), capsys.readouterr().out) for s in (0, 0, 1)]
-    (first, printed), (again, printed_again), (other, printed_other) = runs
-    assert printed == printed_again != printed_other
-    for result in first, other:
-        assert result["unigram_accuracy"] + 0.2 < result["mlm_accuracy"] < 0.98
-    assert first["unigram_perplexity"] == other["unigram_perplexity"]  # the same test set
+    result = bert.main(epochs=12, fill=fill, **options)
+    assert result["unigram_accuracy"] + 0.2 < result["mlm_accuracy"] < 0.5
+    printed = capsys.readouterr().out
     assert re.search(r"eats -> the 0\.", printed) and re.search(r"o'\[MASK\] -> clock 0\.", printed)
+    runs = [(bert.main(epochs=1, seed=s, **options), capsys.readouterr().out) for s in (0, 0, 1)]
+    assert runs[0][1] == runs[1][1] != runs[2][1]
+    for name in "unigram_accuracy", "unigram_perplexity":  # the same test set for every seed
+        assert runs[0][0][name] == runs[2][0][name] == result[name]
