@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 WORD = r"(?V1)\p{Han}|[\w--\p{Han}]+(?:'[\w--\p{Han}]+)?|[^\w\s.`*]"  # or a sign, but not . ` *
-PROSE = r"[A-Z](?:(?!---)[^.:;!?=\[\]{}<>#_|])*\.\s"  # in it, no underlined title and no code
+PROSE = r"[A-Z](?:(?!---)[^.:;!?=\[\]{}<>#_|])*\.\s"  # a sentence, no title, no code
 BOUNDARY, UNK = 0, 1  # <s> ends a sentence and fills the context of its first words
 
 
@@ -165,14 +165,16 @@ def main(
     figure: Path = Path(__file__).with_suffix(".png"),
 ) -> dict:
     """Learns a language model and completes a sentence.
+
     Args:
-        text: UTF-8 file NAME.txt, and NAME_test.txt if there is one; by default, docstrings
-        min_count: words that the training set has fewer times are <unk>
-        epochs: passes over the training set
-        prompt: beginning of the sentence to complete
-        seed: seed of the random numbers
-        device: cpu, cuda, mps...; by default, the accelerator if there is one
-        figure: file for the figure"""
+        text: UTF-8 text NAME.txt (and NAME_test.txt, if there is one); without it, docstrings.
+        min_count: Words rarer than this in the training set are <unk>.
+        epochs: Passes over the training set.
+        prompt: The beginning of a sentence, which the model completes.
+        seed: Of the weights, the order, dropout and the words drawn.
+        device: cpu, cuda, mps, ...; without it, the accelerator if there is one.
+        figure: Where the figure is saved.
+    """
     torch.manual_seed(seed)
     device = device or torch.accelerator.current_accelerator(check_available=True) or "cpu"
     training, test = corpus(text)
@@ -186,7 +188,7 @@ def main(
     data = (batches(rows) for _ in range(epochs))
     curve = train(model, data, epochs * len(rows.split(256)), held_out)
     uses = torch.bincount(rows[:, -1], minlength=len(words)) + 1  # none has probability 0
-    unigram = (uses.sum() / uses)[held_out[:, -1]].log().mean().exp().item()
+    unigram = (uses.sum() / uses)[held_out[:, -1]].log().mean().exp().item()  # e to the mean -log P
     print(f"held-out perplexity {curve[-1][1]:.1f}, unigram baseline {unigram:.1f}")
     ids = [vocabulary.get(word, UNK) for word in sum(split_sentences(prompt), ())]
     print(*[words[i] for i in generate(model, ids)])
