@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import torch
-from house import FOLDERS, READMES, ROOT, load, model_file
+from house import FOLDERS, READMES, ROOT, blocks, load, model_file
 
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
 FILE = re.compile(r"# \w+\.py\b")
@@ -49,13 +49,13 @@ def sections():
                 found.append((heading.strip("# "), []))
             else:
                 found[-1][1].append((language, code))
-        for heading, blocks in found:
-            code = [c for language, c in blocks if language == "python" and not FILE.match(c)]
+        for heading, parts in found:
+            code = [c for language, c in parts if language == "python" and not FILE.match(c)]
             if code:
                 trains = any(re.search(r"\bmain\(", c) for c in code)
                 yield pytest.param(
                     readme,
-                    blocks,
+                    parts,
                     id=f"{readme.parent.name}: {heading}",
                     marks=pytest.mark.promise if trains else (),
                 )
@@ -77,8 +77,8 @@ def replay(main, **settings):
     return copy.deepcopy(result)
 
 
-@pytest.mark.parametrize("readme, blocks", list(sections()))
-def test_a_section_runs_by_itself_and_prints_what_it_shows(readme, blocks, monkeypatch, tmp_path):
+@pytest.mark.parametrize("readme, parts", list(sections()))
+def test_a_section_runs_by_itself_and_prints_what_it_shows(readme, parts, monkeypatch, tmp_path):
     folder = readme.parent
     if folder in FOLDERS:
         module = load(model_file(folder))
@@ -88,16 +88,14 @@ def test_a_section_runs_by_itself_and_prints_what_it_shows(readme, blocks, monke
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
     namespace, printed = {}, None
-    for language, code in blocks:
+    for language, code in parts:
         if language == "python" and not FILE.match(code):
             with contextlib.redirect_stdout(io.StringIO()) as output:
                 exec(compile(code, str(readme), "exec"), namespace)
-            printed = output.getvalue()
-            if re.search(r"\bmain\(", code):  # the README may leave out what training prints
-                printed = printed.splitlines(keepends=True)
+            printed, trains = output.getvalue(), "main(" in code
         elif language == "text" and printed is not None:
-            if isinstance(printed, list):
-                printed = "".join(printed[-len(code.splitlines()) :])
+            if trains:  # the README may leave out what training prints
+                printed = "\n".join(printed.splitlines()[-len(code.splitlines()) :])
             assert same_text(code, printed), f"shown:\n{code}\nprinted:\n{printed}"
             printed = None
         else:
@@ -134,6 +132,13 @@ def test_the_front_page_repeats_the_first_number_of_the_folder(folder):
     (row,) = re.findall(rf"^\| \[{folder.name}\].*$", index, flags=re.MULTILINE)
     _, ((_, value, _), *_) = promises(folder / "README.md")
     assert value in NUMBER.findall(row)
+
+
+def test_the_output_on_the_front_page_is_that_of_the_folder():
+    front = blocks((ROOT / "README.md").read_text(encoding="utf-8"))
+    shown = [line for language, text in front if language == "text" for line in text.splitlines()]
+    example = (ROOT / "05_transformer" / "README.md").read_text(encoding="utf-8").splitlines()
+    assert shown and set(shown) <= {*example, "..."}
 
 
 @folders
