@@ -209,9 +209,8 @@ def train(model, epochs, steps, held_out, peak=3e-3):
             adam.step()
             schedule.step()
             if step % max(1, steps // 50) == 0:
-                epoch = len(epochs) * step / steps
-                print(f"epoch {epoch:.1f}: loss {loss:.3f}", flush=True)
-                curve.append({"epoch": epoch} | evaluate(model, held_out))
+                print(f"epoch {len(epochs) * step / steps:.1f}: loss {loss:.3f}", flush=True)
+                curve.append({"step": step} | evaluate(model, held_out))
     return curve
 
 
@@ -219,11 +218,11 @@ def train(model, epochs, steps, held_out, peak=3e-3):
 def draw(curve, path):
     """Saves the held-out accuracies on the way and, dashed, their baselines."""
     fig, ax = plt.subplots(layout="constrained")
-    epochs = [point["epoch"] for point in curve]
+    steps = [point["step"] for point in curve]
     for name, baseline in ("mlm_accuracy", curve[0]["unigram_accuracy"]), ("nsp_accuracy", 0.5):
-        ax.plot(epochs, [point[name] for point in curve], label=name)
+        ax.plot(steps, [point[name] for point in curve], label=name)
         ax.axhline(baseline, color="gray", linestyle="--")
-    ax.set(title="Held-out accuracy (dashed: baselines)", xlabel="epoch", ylabel="accuracy")
+    ax.set(title="Held-out accuracy (dashed: baselines)", xlabel="training step", ylabel="accuracy")
     ax.legend()
     fig.savefig(path, dpi=150)
 
@@ -256,7 +255,7 @@ def main(
     model = Bert(tokenizer.get_vocab_size()).to(device)
     pairs = len(training) - len(set(training.values()))  # the last of a document has no next one
     data = (batches(training, tokenizer, device) for _ in range(epochs))
-    curve = train(model, data, epochs * (pairs // 128 + 1), held_out[:4])
+    curve = train(model, data, epochs * (pairs // 128 + 1), held_out[:8])
     result = evaluate(model, held_out)
     print(*(f"{name} {value:.3f}" for name, value in result.items()), sep="\n")
     for sentence in fill:
