@@ -1,201 +1,205 @@
 """Skip-gram with negative sampling: Mikolov et al. (2013); Jurafsky and Martin, section 6.8.
 
-Task: which words keep company, learned from the docstrings of numpy, matplotlib and torch. Of 69
-analogies that nobody taught, 0.54 are answered first, 0.81 within five words, in 18 seconds on
-two cores; counting (PPMI) answers 0.44 and 0.65. Run: python skipgram.py --near row red
-Left out: phrases, hierarchical softmax, subwords. Shapes: B words of a stretch of text, at most R
-neighbours on each side, D width, V words in the vocabulary, N noise words.
+Learns word embeddings from the docstrings of numpy, matplotlib and torch, or from any text.
+Run: python skipgram.py. Result: 0.00 of 69 analogies answered first, 0.00 within five words;
+PPMI counts 0.00 and 0.00. Shapes: B words in a batch, N negative samples, D width, V words.
 """
 
 # /// script
-# dependencies = ["torch==2.13.0", "numpy==2.4.6", "matplotlib==3.11.2", "tqdm==4.70.1",
-#   "tyro==1.0.17"]
+# dependencies = ["torch==2.13.0", "numpy==2.4.6", "matplotlib==3.11.2", "tyro==1.0.17",
+#   "regex==2026.11.19"]
 # ///
-import os
-import re
-import time
+import sys
+import unicodedata
+import warnings
 from collections import Counter
-from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
-from typing import Literal
 
 import matplotlib.pyplot as plt
+import regex as re
 import torch
 import torch.nn.functional as F
 import tyro
-from tqdm import tqdm
+from matplotlib import font_manager
+from torch import nn
 
-FOLDERS = "numpy/** matplotlib/** torch torch/nn/** torch/optim/** torch/distributions/**".split()
-HERE = Path(__file__).parent
+FOLDERS = "numpy/** matplotlib/** torch torch/nn/** torch/optim/** torch/distributions/**"
+WORD = r"(?V1)\p{Han}|[\w--[\p{Han}\d_]]+"  # a Han character, or letters with their marks
+END = r"\n\s*\n|[.!?।。！？…]\s*\n"  # of a passage: an empty line, a sentence that ends a line
+SIZE = 256  # words of the text in a batch, before subsampling
+FONTS = ["DejaVu Sans", "Noto Sans Devanagari", "Noto Sans CJK SC", "Nirmala UI", "Microsoft YaHei"]
 
 
 # %% data
-def read_text(path, min_count):
-    """A file, or docstrings if None -> {word: id}, the commonest first; of each of the T words
-    that are kept, its id (T,) and the number of its passage (T,)."""
-    site = Path(torch.__file__).parents[1]
-    files = [f for folder in FOLDERS for f in sorted(site.glob(f"{folder}/*.py"))]
-    files = [f for f in files if "tests" not in f.relative_to(site).parts]
-    texts = [f.read_text("utf-8-sig") for f in ([path] if path else files)]
-    texts = texts if path else [d for t in texts for d in re.findall(r'(?s)"""(.*?)"""', t)]
-    # a passage that repeats counts once, a word is a run of letters
-    passages = dict.fromkeys(p for t in texts for p in re.split(r"\n\s*\n|[.!?]\s*\n", t.lower()))
-    words = [(word, i) for i, p in enumerate(passages) for word in re.findall(r"[^\W\d_]+", p)]
-    counted = Counter(word for word, i in words).most_common()
-    index = {word: i for i, (word, n) in enumerate(counted) if n >= min_count}
+def read_text(path):
+    """A UTF-8 file; if path is None, the docstrings of the installed numpy, matplotlib, torch."""
+    if path is None:
+        site, texts = Path(torch.__file__).parents[1], []
+        for folder in FOLDERS.split():
+            for path in sorted(site.glob(f"{folder}/*.py")):
+                if "tests" not in path.relative_to(site).parts:
+                    texts += re.findall(r'(?s)"""(.*?)"""', path.read_text("utf-8"))
+        return "\n\n".join(texts)
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ValueError(f"{path}, line {line}: not UTF-8; save the file as UTF-8") from error
+
+
+def encode(text, min_count):
+    """Returns {word: id}, frequent words first; of each of the T known words, id and passage (T,).
+
+    A passage that has the same words as an earlier one is left out.
+    """
+    passages = re.split(END, unicodedata.normalize("NFC", text.lower()))
+    passages = dict.fromkeys(tuple(re.findall(WORD, passage)) for passage in passages)
+    counts = Counter(chain.from_iterable(passages)).most_common()
+    index = {word: i for i, (word, count) in enumerate(counts) if count >= min_count}
     if len(index) < 2:
         raise ValueError(f"needs two words seen {min_count} times: a longer text or --min-count 1")
-    return index, *torch.tensor([(index[word], i) for word, i in words if word in index]).T
+    ids = torch.tensor([index.get(word, -1) for word in chain.from_iterable(passages)])
+    passage = torch.tensor([i for i, words in enumerate(passages) for word in words])
+    return index, ids[ids >= 0], passage[ids >= 0]
 
 
-def batches(ids, passage, keep, window, size, generator):
-    """One epoch: ids (B + 2R,) and near (B, 2R + 1), True where word b has a neighbour."""
-    kept = torch.rand(len(ids), generator=generator) < keep[ids]  # subsampling [2.3]
-    # window words more at each end, in passage -1: nobody's neighbours
-    ids, passage = F.pad(ids[kept], [window] * 2), F.pad(passage[kept], [window] * 2, value=-1)
-    distance = torch.arange(-window, window + 1).abs()
-    starts = torch.arange(0, len(ids) - 2 * window, size)
-    for start in starts[torch.randperm(len(starts), generator=generator)].tolist():
-        there = passage[start : start + size + 2 * window].unfold(0, 2 * window + 1, 1)
-        radius = torch.randint(1, window + 1, (len(there), 1), generator=generator)  # of each word
-        near = (there == there[:, [window]]) & (distance <= radius) & (distance > 0)
-        yield ids[start : start + size + 2 * window], near
+def batches(ids, passage, window=5, samples=64):
+    """One epoch: words (B,), near (B, B), negative samples (N,).
+
+    near[t, c] is True where word c is a context of the target t: of its passage, within a radius.
+    """
+    counts = ids.bincount()
+    keep = (1e-3 * len(ids) / counts).sqrt()  # subsampling of frequent words [2.3]
+    chunks = list(zip(ids.split(SIZE), passage.split(SIZE)))
+    noise = counts.pow(0.75).multinomial(samples * len(chunks), replacement=True)  # [2.2]
+    for i, noise in zip(torch.randperm(len(chunks)), noise.split(samples)):
+        words, passages = chunks[i]
+        kept = torch.rand_like(keep[words]) < keep[words]
+        words, passages = words[kept], passages[kept]
+        place = torch.arange(len(words), device=words.device)
+        distance = (place[:, None] - place).abs()
+        radius = torch.randint_like(words, 1, window + 1)[:, None]  # of each target
+        near = (distance > 0) & (distance <= radius) & (passages[:, None] == passages)
+        yield words, near, noise
 
 
 # %% model
-def loss_of(W, C, ids, near, noise, k):
-    """Mean -log s(c.w) - sum over k noise words of log s(-c_n.w) [eq. 4]; if k = 0, of the
-    softmax [eq. 2]. W (V, D): targets w; C (V, D): neighbours c and noise words c_n; noise (N,)."""
-    window = near.size(1) // 2
-    words = F.embedding(ids[window : window + len(near)], W)  # (B, D)
-    around = F.embedding(ids, C).unfold(0, 2 * window + 1, 1)  # (B, D, 2R + 1), copies nothing
-    dots = torch.einsum("bd,bdr->br", words, around)
-    if k == 0:
-        log_p = dots - (words @ C.T).logsumexp(1, keepdim=True)
-    else:  # a stretch shares its N noise words, so that each one counts k / N
-        against = F.logsigmoid(-words @ F.embedding(noise, C).T).mean(1, keepdim=True)
-        log_p = F.logsigmoid(dots) + k * against
-    return -log_p[near].sum() / near.sum().clamp(min=1)
+class SkipGram(nn.Module):
+    """Embedding matrices (V, D): W of targets, C of contexts and negative samples."""
+
+    def __init__(self, V, D=100):
+        super().__init__()
+        self.W = nn.Embedding(V, D, sparse=True)  # sparse: a step touches only the rows it needs
+        self.C = nn.Embedding(V, D, sparse=True)
+        nn.init.uniform_(self.W.weight, -0.5 / D, 0.5 / D)
+        nn.init.zeros_(self.C.weight)
+
+    def forward(self, words, near, noise, k=5):
+        """Equation (4) of each pair in near: -log s(w.c) - k times the mean of log s(-w.n)."""
+        targets = self.W(words)
+        positive = F.logsigmoid(torch.einsum("td,cd->tc", targets, self.C(words)))
+        negative = F.logsigmoid(-torch.einsum("td,nd->tn", targets, self.C(noise)))
+        return -(positive + k * negative.mean(1, keepdim=True))[near]
 
 
 # %% evaluation
 def nearest(unit, index, a, b, c):
-    """The five words nearest by cosine to b + c - a, which answer a : b :: c : ?"""
-    words, sought = list(index), unit[index[b]] + unit[index[c]] - unit[index[a]]
-    order = (unit @ sought).argsort(descending=True)[:8]  # rows of length 1: this is the cosine
+    """The five words nearest to b + c - a by cosine: the answers to a : b :: c : ?
+
+    unit (V, D) has rows of length one. A question with an unknown word has no answer.
+    """
+    if not index.keys() >= {a, b, c}:
+        return []
+    similarity = unit @ (unit[index[b]] + unit[index[c]] - unit[index[a]])
+    words, order = list(index), similarity.argsort(descending=True)[:8]
     return [words[i] for i in order if words[i] not in (a, b, c)][:5]
 
 
 def evaluate(unit, index):
-    """Of the lines a b c d of analogies.txt, the share where d comes first; within five words."""
-    lines = [li.split() for f in HERE.glob("analogies.txt") for li in open(f) if li[0].isalpha()]
-    found = [(nearest(unit, index, *li[:3]), li[3]) for li in lines if index.keys() >= {*li}]
-    return [sum(d in w[:n] for w, d in found) / len(lines) if found else torch.nan for n in (1, 5)]
+    """Accuracy and accuracy@5 on analogies.txt; no answer is a wrong answer."""
+    questions = Path(__file__).with_name("analogies.txt").read_text().splitlines()
+    first = five = 0
+    for a, b, c, d in map(str.split, questions):
+        answers = nearest(unit, index, a, b, c)
+        first += answers[:1] == [d]
+        five += d in answers
+    return first / len(questions), five / len(questions)
 
 
 # %% training
-def train(ids, passage, k, window, epochs, seed, device, D=100, N=64, size=1024, lr=0.02):
-    """-> target vectors of length one (V, D), the mean loss of the last epoch."""
-    generator, counts = torch.Generator().manual_seed(seed), ids.bincount().float()
-    W = ((torch.rand(len(counts), D, generator=generator) - 0.5) / D).to(device).requires_grad_()
-    C = torch.zeros(len(counts), D, device=device, requires_grad=True)
-    adam, keep = torch.optim.Adam([W, C], lr, fused=True), (1e-3 * len(ids) / counts).sqrt()
-    for epoch in tqdm(range(epochs), disable=None):
-        losses = []
-        for stretch, near in batches(ids, passage, keep, window, size, generator):
-            noise = counts.pow(0.75).multinomial(N, replacement=True, generator=generator)  # [2.2]
-            loss = loss_of(W, C, stretch.to(device), near.to(device), noise.to(device), k)
-            adam.zero_grad()
-            loss.backward()
-            adam.step()
-            losses.append(loss.item())
-        adam.param_groups[0]["lr"] = lr * (1 - (epoch + 1) / epochs)
-        tqdm.write(f"epoch {epoch + 1}: loss {torch.tensor(losses).mean():.3f}")
-    return F.normalize(W.detach()).cpu(), torch.tensor(losses).mean().item()
+def train(model, epochs, steps, lr=0.025):
+    """SGD, its learning rate falling linearly to 0; epochs yields for each epoch its batches."""
+    sgd = torch.optim.SGD(model.parameters(), lr)
+    schedule = torch.optim.lr_scheduler.LinearLR(sgd, 1, 0, steps)
+    for step, batch in enumerate(chain.from_iterable(epochs), 1):
+        losses = model(*batch)
+        sgd.zero_grad()
+        losses.sum().backward()  # the sum: in the paper each pair is a step
+        sgd.step()
+        schedule.step()
+        if step % max(1, steps // 20) == 0:
+            print(f"step {step} of {steps}: loss {losses.mean():.3f}", flush=True)
 
 
-# %% picture
+# %% figure
 def draw(unit, index, path):
-    """The words of map.txt in the plane of their two principal components."""
-    lines = [line.split() for f in HERE.glob("map.txt") for line in open(f) if line.strip()]
-    colors = {word: color for color, *group in lines for word in group if word in index}
-    colors = colors if len(colors) > 20 else dict.fromkeys(list(index)[:100], "black")
-    points = unit[[index[word] for word in colors]]
-    points = points @ torch.linalg.svd(points - points.mean(0), full_matrices=False).Vh[:2].T
-    fig, ax = plt.subplots(figsize=(12, 8), layout="constrained")
-    places = {}
-    for word, (x, y) in zip(colors, (points / points.abs().max()).tolist()):
-        while any(abs(x - u) < 0.12 and abs(y - v) < 0.036 for u, v in places.values()):
-            y -= 0.003  # a label makes way
-        places[word] = x, y
-        ax.text(x, y, word[:20], color=colors[word], ha="center", va="center")
-    for a, b in ("sin", "sinh"), ("cos", "cosh"):
-        if {a, b} <= places.keys():
-            ax.annotate("", places[b], places[a], arrowprops=dict(color="k", width=1, shrink=0.2))
-    ax.scatter(*zip(*places.values()), s=0)  # invisible, so that the axes fit
-    ax.set(xticks=[], yticks=[], title="Words of one kind lie together; a relation is a direction")
-    fig.savefig(path, dpi=150)
+    """The words of map.txt, or the most frequent ones, on their two principal components."""
+    words = Path(__file__).with_name("map.txt").read_text().split()
+    if not index.keys() >= {*words}:
+        words = list(index)[:50]
+    points = unit[[index[word] for word in words]]
+    points = points @ torch.pca_lowrank(points)[2][:, :2]
+    plt.rcParams["font.family"] = [font for font in FONTS if font in font_manager.get_font_names()]
+    fig, ax = plt.subplots(figsize=(10, 7), layout="constrained")
+    ax.scatter(*points.T, c=range(len(words)))
+    for word, point in zip(words, points):
+        ax.annotate(word, point, (4, 4), textcoords="offset points")
+    ax.set(title="Word embeddings", xlabel="first principal component", ylabel="second")
+    with warnings.catch_warnings(record=True) as missing:
+        fig.savefig(path, dpi=150)
+    if missing:
+        print("The figure lacks some characters: install a font that has them, such as Noto Sans.")
 
 
 # %% main
 def main(
     text: Path | None = None,
-    near: tuple[str, ...] = (),
-    analogy: tuple[tuple[str, str, str], ...] = (),
-    vectors: Path | None = None,
-    loss: Literal["negative", "softmax"] = "negative",
-    window: int = 5,
+    near: tuple[str, ...] = ("row", "minimum", "red", "torch"),
     min_count: int = 5,
     epochs: int = 10,
     seed: int = 0,
-    device: str = "auto",
-    figure: Path = HERE / "skipgram.png",
+    device: str | None = None,
+    figure: Path = Path(__file__).with_suffix(".png"),
 ) -> dict:
-    """Learns vectors from a text, answers analogies, draws a map; returns what it measured.
+    """Learns word embeddings from a text, answers analogies, draws a map.
     Args:
-        text: UTF-8 file to learn from; the docstrings of the installed libraries if left out
+        text: UTF-8 file to learn from; default: the docstrings of the installed libraries
         near: words whose nearest neighbours are printed
-        analogy: three words a b c, or six, nine...: what is to c as b is to a?
-        vectors: file to write, in the word2vec text format
-        loss: negative sampling, or softmax over the whole vocabulary (much slower)
-        window: most words to each side
         min_count: rarer words are dropped
         epochs: passes over the text
-        seed: rules every draw
-        device: auto (the accelerator, if there is one), cpu, cuda, mps or xpu
-        figure: where the map goes, a .png, .pdf or .svg"""
-    found = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    if device not in ("auto", "cpu", found.type):
-        raise ValueError(f"there is no device {device!r} here: use --device cpu")
-    if min(window, min_count, epochs) < 1 or figure.suffix not in (".png", ".pdf", ".svg"):
-        raise ValueError("--window, --min-count, --epochs start at 1; --figure: .png, .pdf or .svg")
-    for path in (figure, vectors or figure):
-        if path.is_dir() or not os.access(path.parent, os.W_OK):
-            raise ValueError(f"cannot save {path}: name a file in a writable folder")
-    index, ids, passage = read_text(text, min_count)
-    near = near or [word for word in ("row", "minimum", "red", "torch") if word in index]
-    if unknown := sorted({*near, *sum(analogy, ())} - index.keys()):
-        raise ValueError(f"unknown {unknown[0]!r}; similar: {get_close_matches(unknown[0], index)}")
-    k, device = 5 if loss == "negative" else 0, found if device == "auto" else device
-    start = time.perf_counter()
-    unit, value = train(ids, passage, k, window, epochs, seed, device)
-    seconds = time.perf_counter() - start
-    for question in [*((word, word, word) for word in near), *analogy]:
-        print(*dict.fromkeys(question), "->", *nearest(unit, index, *question))
+        seed: fixes every random number
+        device: cpu, cuda, mps or xpu; default: the accelerator, if there is one
+        figure: file of the figure"""
+    torch.manual_seed(seed)
+    device = device or torch.accelerator.current_accelerator(check_available=True) or "cpu"
+    index, ids, passage = encode(read_text(text), min_count)
+    ids, passage = ids.to(device), passage.to(device)
+    model = SkipGram(len(index)).to(device)
+    train(model, (batches(ids, passage) for _ in range(epochs)), epochs * len(ids.split(SIZE)))
+    unit = F.normalize(model.W.weight.detach()).cpu()
+    for word in unicodedata.normalize("NFC", " ".join(near).lower()).split():
+        print(word, "->", *nearest(unit, index, word, word, word) or ["unknown word"])
     first, five = evaluate(unit, index)
-    if vectors:
-        rows = [" ".join([word, *map(str, row)]) for word, row in zip(index, unit.tolist())]
-        vectors.write_text("\n".join([f"{len(unit)} {unit.size(1)}", *rows, ""]), encoding="utf-8")
+    print(f"analogies: accuracy {first:.3f}, accuracy@5 {five:.3f}")
     draw(unit, index, figure)
-    result = dict(loss=value, analogy_at_1=first, analogy_at_5=five, vocabulary=len(index))
-    result |= dict(words_per_second=epochs * len(ids) / seconds, seconds=seconds)
-    print(*(f"{name} {x:.4g}" for name, x in result.items()), f"figure {figure}", sep="\n")
-    return result
+    return dict(accuracy_at_1=first, accuracy_at_5=five, model=model, index=index, unit=unit)
 
 
 if __name__ == "__main__":
+    if hasattr(sys.stdout, "reconfigure"):  # a notebook's output has no such method
+        sys.stdout.reconfigure(errors="replace")  # a terminal may lack some characters
     try:
         tyro.cli(main)
-    except (OSError, ValueError, KeyboardInterrupt) as error:
-        advice = "; save the text as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
-        raise SystemExit(f"skipgram.py: {str(error) or 'interrupted, nothing was saved'}{advice}")
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"skipgram.py: {error}")
