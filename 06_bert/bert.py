@@ -50,7 +50,7 @@ def read_text(path):
     text = re.sub(r"(?<=\S)[^\S\n]*\n(?=\p{Ll})", " ", text)  # a line that goes on in lower case
     text = re.sub(r"(?<=[.!?…])[^\S\n]+|(?<=[।。！？])", "\n", text)  # ends of sentences
     # A sentence has at most 50 words (or Han characters), a document at most 50 sentences.
-    text = re.sub(r"(?:(?:\p{Han}|[^\s\p{Han}]++)[^\S\n]*+){50}", r"\g<0>\n", text)
+    text = re.sub(r"((?:(?:\p{Han}|[^\s\p{Han}]++)[^\S\n]*+){1,50}+)\n?", r"\1\n", text)
     return re.findall(r"(?:.*\S.*\n?){1,50}", text)
 
 
@@ -169,7 +169,7 @@ def evaluate(model, held_out):
 
     The unigram knows how frequent each of these words is: nothing that ignores context is better.
     """
-    results = [model.eval()(*inputs) + targets for inputs, targets in held_out]
+    results = (model.eval()(*inputs) + targets for inputs, targets in held_out)
     word_logits, pair_logits, words, is_random = map(torch.cat, zip(*results))
     frequency = words.bincount() / len(words)
     return {
