@@ -18,10 +18,10 @@ import tyro
 # %% data
 def make_points(samples, distance, spread, seed):
     """Two Gaussian clouds with centres at this distance: X (N, 2) and y (N,)."""
-    middle, direction = torch.tensor([2.0, 1.0]), torch.tensor([0.6, 0.8])  # of length 1
+    middle, direction = torch.tensor([2.0, 1.0]), torch.tensor([0.6, 0.8])  # (2,) each
     y = torch.arange(samples) % 2  # 0, 1, 0, 1...
     noise = torch.randn(samples, 2, generator=torch.Generator().manual_seed(seed))
-    side = y[:, None] - 0.5  # (N, 1), which is broadcast against direction (2,)
+    side = y[:, None] - 0.5  # (N, 1), broadcast with direction (2,), which has length 1
     return middle + side * distance * direction + spread * noise, y
 
 
@@ -37,7 +37,7 @@ def loss_and_gradient(X, y, w, b):
     # -y log sigmoid(z) - (1 - y) log(1 - sigmoid(z)) is log(e^0 + e^z) - y z, without log(0)
     losses = torch.logaddexp(torch.zeros_like(z), z) - y * z
     error = sigmoid(z) - y  # (N,): the derivative of each loss with respect to its score
-    dw = error @ X / len(X)
+    dw = error @ X / len(X)  # (2,)
     db = error.mean()
     return losses.mean(), dw, db
 

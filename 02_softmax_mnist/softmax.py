@@ -2,7 +2,7 @@
 
 It learns a weight for each pixel and each class. Run: python softmax.py
 Result: test accuracy 0.927 on MNIST (majority class 0.113); 0.915 (0.100) with --offline.
-Shapes: N images, B in a mini-batch; X (N, 784) from 0 to 1, labels y (N,), scores (N, 10)."""
+Shapes: N images, X (N, 784) from 0 to 1, their labels y (N,) from 0 to 9, scores (N, 10)."""
 
 # /// script
 # dependencies = ["torch==2.13.0", "matplotlib==3.11.2", "tyro==1.0.17", "mlxtend==0.25.0"]
@@ -35,7 +35,7 @@ def download(folder, url="https://ossci-datasets.s3.amazonaws.com/mnist/"):
 
 
 def read_idx(folder, name, *shape):
-    """The bytes of the first file in the folder whose name begins so, as a tensor of this shape."""
+    """A tensor of this shape: the bytes of the first file whose name begins so, or a ValueError."""
     path = next(filter(Path.is_file, sorted(folder.glob(f"{name}*"))), folder / name)
     try:
         data = path.read_bytes()
@@ -55,8 +55,8 @@ def load(data, offline):
         X_test = read_idx(folder, "t10k-images", len(y_test), 784)
     else:
         X, y = map(torch.tensor, mnist_data())
-        test = torch.arange(5000) % 5 == 4  # every fifth of each class, since they are sorted
-        X, y, X_test, y_test = X[~test], y[~test], X[test], y[test]
+        held_out = torch.arange(5000) % 5 == 4  # every fifth of each class, since they are sorted
+        X, y, X_test, y_test = X[~held_out], y[~held_out], X[held_out], y[held_out]
     return X.float() / 255, y.long(), X_test.float() / 255, y_test.long()
 
 
