@@ -1,22 +1,32 @@
-"""E dot products, one for each pair of word vectors: four ways to write d_i = w_i · c_i.
+"""E dot products, one for each pair of word vectors: five ways to write d_i = w_i · c_i.
 
 A skip-gram model multiplies the vector w_i of each word by the vector c_i of its context. The
 vectors w are the rows of A (E, N), the vectors c the columns of B (N, E). Only the products with
-equal index are wanted: 2·E·N operations, whoever writes them. A · B has all E² of them.
+equal index are wanted, 2·E·N operations. A · B has all E² of them.
 """
+
+import time
 
 import pytest
 import torch
-from harness import measure, with_gradients
+from harness import cases, measure, timed, with_gradients
+
+pytestmark = timed
+N = 100  # dimensions of a vector
+PAIRS = {  # E
+    "cpu": {"tiny": 16, "small": 64, "medium": 250, "large": 1000, "huge": 4000},
+    "cores": {"small": 64, "large": 1000, "huge": 4000},
+    "gpu": {"small": 64, "medium": 1000, "large": 4000, "huge": 16000},
+}
 
 
 def matmul_diagonal(A, B):
-    """All E² dot products, to keep the E on the diagonal."""
+    """All E² dot products, of which the E on the diagonal are kept."""
     return (A @ B).diagonal()
 
 
 def einsum(A, B):
-    """The same index i, kept; the same index j, summed over."""
+    """The index i is kept, the index j summed over."""
     return torch.einsum("ij,ji->i", A, B)
 
 
@@ -25,56 +35,88 @@ def multiply_sum(A, B):
     return (A * B.t()).sum(1)
 
 
-def python_loop(A, B):
-    """One pair at a time."""
-    return torch.stack([w.dot(c) for w, c in zip(A.unbind(0), B.unbind(1), strict=True)])
-
-
-def reference(A, B):
+def vecdot(A, B):
+    """The same as one operation."""
     return torch.linalg.vecdot(A, B.t())
 
 
-def word_vectors(E, N, device):
-    """A (E, N) and B (N, E). An embedding table gives rows, so B is the transpose of rows."""
-    A, rows = torch.randn(E, N, device=device), torch.randn(E, N, device=device)
+def python_loop(A, B):
+    """One pair at a time."""
+    products = [w.dot(c) for w, c in zip(A.unbind(0), B.unbind(1), strict=True)]
+    return torch.stack(products)
+
+
+def reference(A, B):
+    """Another formula: |w + c|² - |w - c|² is four times w · c."""
+    total, difference = A + B.t(), A - B.t()
+    return (total.square().sum(1) - difference.square().sum(1)) / 4
+
+
+def word_vectors(E):
+    """A (E, N) and B (N, E). An embedding gives rows, so B is the transpose of rows."""
+    A, rows = torch.randn(2, E, N, device="cpu").unbind()
     return A, rows.t()
 
 
-FAST = [matmul_diagonal, einsum, multiply_sum]
-PAIRS = [("cpu", E) for E in (16, 64, 256, 1024, 4096)]
-PAIRS += [("cuda", E) for E in (64, 1024, 4096, 16384)]
-SKIPGRAM = 1024  # words in one step of 03_skipgram, each multiplied here by one of its contexts
+def about(device, size, variant, topic="einsum"):
+    """What `measure` writes into a row."""
+    E = PAIRS[device][size]
+    operations = 2 * E * N * (E if variant is matmul_diagonal else 1)
+    return dict(topic=topic, size=size, number=E, against="einsum", operations=operations)
 
 
-@pytest.mark.parametrize("variant", FAST)
-@pytest.mark.parametrize("device, E", PAIRS)
-def test_forward(benchmark, device, E, variant):
-    A, B = word_vectors(E, 100, device)
-    place = dict(topic="einsum", size=E, against="einsum", flops=2 * E * 100)
-    measure(benchmark, variant, A, B, reference=reference, **place)
+VARIANTS = [matmul_diagonal, einsum, multiply_sum, vecdot]
 
 
-@pytest.mark.parametrize("device, E", [("cpu", 16), ("cpu", 256), ("cpu", 1024), ("cuda", 1024)])
-def test_loop(benchmark, device, E):
-    A, B = word_vectors(E, 100, device)
-    place = dict(topic="einsum", size=E, against="einsum", flops=2 * E * 100)
-    measure(benchmark, python_loop, A, B, reference=reference, **place)
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("device, size", cases(PAIRS))
+def test_forward(benchmark, device, size, variant):
+    row = about(device, size, variant)
+    inputs = word_vectors(row["number"])
+    measure(benchmark, device, variant, *inputs, reference=reference, **row)
+
+
+@pytest.mark.parametrize("device, size", cases(PAIRS, "tiny", "medium", "large"))
+def test_loop(benchmark, device, size):
+    row = about(device, size, python_loop)
+    inputs = word_vectors(row["number"])
+    measure(benchmark, device, python_loop, *inputs, reference=reference, **row)
 
 
 @pytest.mark.parametrize("variant", [einsum, multiply_sum])
-@pytest.mark.parametrize("device, E", [("cpu", 1024), ("cpu", 4096), ("cuda", 16384)])
-def test_columns_in_memory(benchmark, device, E, variant):
+@pytest.mark.parametrize("device, size", cases(PAIRS, "huge"))
+def test_columns_in_memory(benchmark, device, size, variant):
     """B stored the other way round: its columns, the vectors c, are scattered in memory."""
-    A, B = word_vectors(E, 100, device)
-    place = dict(topic="einsum, B stored by rows", size=E, against="einsum", flops=2 * E * 100)
-    measure(benchmark, variant, A, B.contiguous(), reference=reference, **place)
+    row = about(device, size, variant, "einsum, B stored by rows")
+    A, B = word_vectors(row["number"])
+    measure(benchmark, device, variant, A, B.contiguous(), reference=reference, **row)
 
 
-@pytest.mark.parametrize("variant", FAST)
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_training_step(benchmark, device, variant):
-    """Forward and backward, at the size of a training step of 03_skipgram."""
-    A, B = [tensor.detach().requires_grad_() for tensor in word_vectors(SKIPGRAM, 100, device)]
-    place = dict(topic="einsum, with gradients", against="einsum", flops=3 * 2 * SKIPGRAM * 100)
-    variant, exact = with_gradients(variant), with_gradients(reference)
-    measure(benchmark, variant, A, B, reference=exact, size=SKIPGRAM, **place)
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("device, size", cases(PAIRS, "large"))
+def test_training_step(benchmark, device, size, variant):
+    """Forward and backward: three times the operations."""
+    row = about(device, size, variant, "einsum, with gradients")
+    row["operations"] *= 3
+    inputs = [tensor.detach().requires_grad_() for tensor in word_vectors(row["number"])]
+    exact = with_gradients(reference)
+    measure(benchmark, device, with_gradients(variant), *inputs, reference=exact, **row)
+
+
+@pytest.mark.parametrize("device, size", cases(PAIRS, "huge"))
+def test_memory_returned(benchmark, device, size):
+    """The E² numbers of A · B in memory that goes back to the system after each call."""
+    row = about(device, size, matmul_diagonal)
+    row["name"] = "matmul, memory returned"
+    inputs = word_vectors(row["number"])
+    measure(benchmark, device, matmul_diagonal, *inputs, reference=reference, keep=False, **row)
+
+
+@pytest.mark.benchmark(timer=time.perf_counter, min_time=1e-5, max_time=1e-3)
+@pytest.mark.parametrize("device, size", cases(PAIRS, "huge"))
+def test_clock_not_waiting(benchmark, device, size):
+    """Wrong on purpose: on a GPU this clock sees how fast work is queued, not when it is done."""
+    row = about(device, size, matmul_diagonal)
+    row["name"] = "matmul, clock not waiting"
+    inputs = word_vectors(row["number"])
+    measure(benchmark, device, matmul_diagonal, *inputs, reference=reference, **row)

@@ -1,55 +1,61 @@
-"""What the benchmarks share: one check, exact counts, one clock. The timing itself is done by
-pytest-benchmark, which is given this clock (see conftest.py).
-"""
+"""What the benchmarks share: devices, a check, exact counts and a clock that waits for a GPU."""
 
+import ctypes
 import functools
+import platform
 import time
 
+import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._pytree import tree_leaves
 
-DEVICES = ("cpu", "cuda")
+CORES = torch.get_num_threads()
+torch.set_float32_matmul_precision("highest")  # no TF32: a GPU computes what the CPU does
+NO_GPU = f"torch {torch.__version__} finds no accelerator"
 
 
-def measure(
-    benchmark, variant, *inputs, reference, topic, size, against, flops=None, name=None, **options
-):
-    """Checks `variant(*inputs, **options)`, counts what it does, and only then times it.
+def cases(sizes, *names):
+    """Pairs (device, size) for `parametrize`, from {device: {size: number}}: all or those named.
 
-    The check compares the result with `reference` on the same inputs in float64. `flops` are the
-    floating-point operations the task needs however it is written (by default, those of the
-    matrix products). `topic`, `size` and the variant's `name` say where the time belongs in the
-    report; `against` is the name of the variant that its ratio refers to.
+    "cpu" is one thread, "cores" all of them, "gpu" the accelerator that PyTorch finds."""
+    pairs = []
+    for device in sizes:
+        missing = device == "gpu" and not torch.accelerator.is_available()
+        mark = pytest.mark.skipif(missing, reason=NO_GPU)
+        chosen = [size for size in sizes[device] if size in names or not names]
+        pairs += [pytest.param(device, size, marks=mark) for size in chosen]
+    return pairs
+
+
+def measure(benchmark, device, variant, *inputs, reference, keep=True, name=None, **row):
+    """Moves the inputs to the device, checks `variant(*inputs)`, counts, and only then times.
+
+    Args:
+        reference: Another formula for the same result. It gets the inputs in float64.
+        keep: Whether glibc may keep freed memory.
+        name: What the variant is called in the report.
+        row: The rest of the report's row: `topic`, `size`, its `number`, `operations` (by formula,
+            two for each multiply-add) and `against`, the variant that the ratio refers to.
     """
-    exact = reference(*[in_float64(tensor) for tensor in inputs], **options)
-    result = variant(*inputs, **options)  # also the warm-up
-    torch.testing.assert_close(result, exact, rtol=1e-3, atol=1e-4, check_dtype=False)
-    counted = count(variant, *inputs, **options)
-    benchmark.group = f"{topic}, {size}"
-    benchmark.extra_info.update(
-        topic=topic,
-        size=size,
-        variant=name or variant.__name__,
-        device=inputs[0].device.type,
-        against=against,
-        threads=torch.get_num_threads(),
-        flops=counted["matrix_flops"] if flops is None else flops,
-        **counted,
-    )
-    benchmark(variant, *inputs, **options)
-
-
-def in_float64(tensor):
-    if not tensor.is_floating_point():
-        return tensor
-    return tensor.detach().double().requires_grad_(tensor.requires_grad)
+    if device == "gpu":
+        inputs = [tensor.to(torch.accelerator.current_accelerator()) for tensor in inputs]
+    exact = reference(*[in_float64(tensor) for tensor in inputs])
+    with DeviceAudit():
+        check(variant(*inputs), exact)  # also the warm-up
+    del exact
+    torch.set_num_threads(CORES if device == "cores" else 1)
+    row |= dict(device=device, variant=name or variant.__name__, **count(variant, *inputs))
+    row["memory_kept"] = benchmark.enabled and keep_memory(keep)
+    benchmark.group = f"{row['topic']}, {row['number']}, {device}"
+    benchmark.extra_info.update(row)
+    benchmark(variant, *inputs)
+    torch.set_num_threads(CORES)
 
 
 def with_gradients(variant):
-    """The variant followed by its backward pass: returns the gradients of half the squared norm
-    of its result with respect to every input."""
+    """The variant and its backward pass: the gradients of half the squared norm of its result."""
 
     @functools.wraps(variant)
     def run(*inputs):
@@ -59,82 +65,22 @@ def with_gradients(variant):
     return run
 
 
-def count(variant, *inputs, **options):
-    """Exact numbers, no clock: `matrix_flops` (two per multiply-add of a matrix product),
-    `new_bytes` (memory of all tensors created on the way) and `bytes` (inputs read once plus
-    results written once: what any way of writing it has to move)."""
-    with FlopCounterMode(display=False) as work, MemoryCount(inputs) as memory:
-        result = variant(*inputs, **options)
-    results = result if isinstance(result, tuple) else (result,)
-    written = sum(tensor.numel() * tensor.element_size() for tensor in results)
-    return {
-        "matrix_flops": work.get_total_flops(),
-        "new_bytes": memory.new_bytes,
-        "bytes": sum(memory.read.values()) + written,
-    }
+def in_float64(tensor):
+    """The same numbers in float64; on the CPU if the device has no float64 (Apple's GPU)."""
+    copy = tensor.detach().to("cpu" if tensor.device.type == "mps" else tensor.device)
+    if copy.is_floating_point():
+        copy = copy.double()
+    return copy.requires_grad_(tensor.requires_grad)
 
 
-class MemoryCount(TorchDispatchMode):
-    """Watches every operation: which inputs it reads, how much new memory its results take. Views
-    take none. Scratch space inside an operation is not seen."""
-
-    def __init__(self, inputs):
-        super().__init__()
-        self.new_bytes, self.read = 0, {}
-        self.inputs = {address(tensor) for tensor in inputs}
-        self.known, self.alive = set(self.inputs), []
-
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        result = operation(*args, **(kwargs or {}))
-        for tensor in tensors_in(args):
-            if address(tensor) in self.inputs:
-                self.read[address(tensor)] = tensor.untyped_storage().nbytes()
-        for tensor in tensors_in(result):
-            if address(tensor) not in self.known:
-                self.known.add(address(tensor))
-                self.alive.append(tensor)  # not freed, so that its address is not used again
-                self.new_bytes += tensor.untyped_storage().nbytes()
-        return result
-
-
-def address(tensor):
-    return tensor.untyped_storage().data_ptr()
-
-
-def tensors_in(things):
-    """All tensors in an operation's arguments or result, which may be nested lists."""
-    if isinstance(things, torch.Tensor):
-        return [things]
-    if isinstance(things, list | tuple):
-        return [tensor for thing in things for tensor in tensors_in(thing)]
-    return []
-
-
-def now():
-    """The time in seconds, once all queued GPU work is done. A CUDA call returns before its work
-    is finished: a clock that does not wait measures how fast work can be queued."""
-    if torch.cuda.is_initialized():
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
-def check_options(device, threads):
-    """ValueError with one sentence if --device or --threads cannot be followed here."""
-    if device and device not in DEVICES:
-        raise ValueError(f"--device takes {' or '.join(DEVICES)}, not {device!r}.")
-    if device and why_not(device):
-        raise ValueError(f"--device {device} cannot be measured here: {why_not(device)}.")
-    if not threads.isdecimal() or int(threads) < 1:
-        raise ValueError(f"--threads takes a whole number from 1, not {threads!r}.")
-
-
-def why_not(device):
-    """None if the device can be used on this machine, otherwise the reason."""
-    if device == "cpu" or torch.cuda.is_available():
-        return None
-    if not torch.backends.cuda.is_built():
-        return f"torch {torch.__version__} is a build without CUDA"
-    return f"torch {torch.__version__} finds no GPU"
+def check(result, exact):
+    """AssertionError if the relative error of a whole result, |result - exact| / |exact|, is above
+    eps^(3/4), in float32 6e-6: rounding in long sums stays below, one wrong element does not."""
+    for one, other in zip(tree_leaves(result), tree_leaves(exact), strict=True):
+        assert one.shape == other.shape, f"shape {one.shape}, not {other.shape}"
+        limit = torch.finfo(one.dtype).eps ** 0.75
+        error = (one.detach().to(other.device).double() - other).norm() / other.norm()
+        assert error <= limit, f"relative error {error:.1e} is above {limit:.1e}"
 
 
 class DeviceAudit(TorchFunctionMode):
@@ -150,3 +96,59 @@ class DeviceAudit(TorchFunctionMode):
         if getattr(function, "__name__", "") in self.FACTORIES and "device" not in kwargs:
             raise AssertionError(f"torch.{function.__name__} is called without device=")
         return function(*args, **kwargs)
+
+
+class Allocations(TorchDispatchMode):
+    """Holds the result of every operation, so that its memory is not used again."""
+
+    def __init__(self):
+        super().__init__()
+        self.results = []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **(kwargs or {}))
+        self.results += tree_leaves(result)
+        return result
+
+
+def count(variant, *inputs):
+    """`new_bytes`, the memory of all tensors that are made, whether or not they live at the same
+    time, without scratch space inside an operation; on CUDA also `peak_bytes`, the most in use."""
+    with Allocations() as made:
+        variant(*inputs)
+    tensors = [result for result in made.results if isinstance(result, torch.Tensor)]
+    storages = [tensor.untyped_storage() for tensor in tensors]
+    sizes = {storage.data_ptr(): storage.nbytes() for storage in storages}
+    for tensor in inputs:
+        sizes.pop(tensor.untyped_storage().data_ptr(), None)
+    counts = {"new_bytes": sum(sizes.values())}
+    if inputs[0].device.type == "cuda":
+        del made, tensors, storages
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        variant(*inputs)
+        counts["peak_bytes"] = torch.cuda.max_memory_allocated() - before
+    return counts
+
+
+def now():
+    """The time in seconds once a GPU's work is done: its calls return before that."""
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
+    return time.perf_counter()
+
+
+timed = pytest.mark.benchmark(
+    timer=now, min_time=1e-3, max_time=0.2, min_rounds=5, precision=0.02, disable_gc=True
+)
+
+
+def keep_memory(keep):
+    """Tells glibc to keep freed memory, or to return it, which costs page faults at the next large
+    result. Returns whether it is kept: only glibc can be told, so on other systems False."""
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    libc = ctypes.CDLL(None)
+    libc.mallopt(-4, 0 if keep else 65536)  # M_MMAP_MAX
+    libc.mallopt(-1, 2**31 - 1 if keep else 2**17)  # M_TRIM_THRESHOLD
+    return keep
