@@ -8,14 +8,15 @@ import report
 import torch
 from harness import CORES, NO_GPU
 
+RESULT = Path(__file__).with_name("bench.json")
 MEASURED = pytest.StashKey()
-REASONS = ("out of memory", "No available kernel", "No viable backend")
+REASONS = ("out of memory", "No available kernel", "No viable backend")  # to skip
 
 
 def pytest_configure(config):
     """`pytest bench` saves bench.json. An option of pytest-benchmark brings back its own table."""
     if not config.getoption("benchmark_disable"):
-        config.option.benchmark_json = config.option.benchmark_json or Path(__file__).with_name("bench.json")
+        config.option.benchmark_json = config.option.benchmark_json or RESULT
         options = str(config.invocation_params.args).replace("--benchmark-json", "")
         config.option.benchmark_quiet = "--benchmark-" not in options
 

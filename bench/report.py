@@ -23,8 +23,7 @@ def read(*paths):
                 about[device + suffix] = sentence
             for saved in result["benchmarks"]:
                 row = saved["extra_info"] | saved["stats"]
-                row["noise"] = row["q1"] / row["min"] - 1
-                row["seconds"] = row["min"]
+                row |= dict(seconds=row["min"], noise=row["q1"] / row["min"] - 1)
                 row["label"] = row["device"] + suffix
                 rows.append(row)
         except (ValueError, KeyError, TypeError, AttributeError) as error:

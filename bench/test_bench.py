@@ -21,18 +21,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def test_the_formulas_give_the_operations_that_pytorch_counts():
-    inputs = torch.empty(3, *bench_attention.PROGRAMS["06_bert"], device="meta")
-    formula = bench_attention.about("cpu", "06_bert")["operations"]
-    assert flops(matrices, *inputs) == flops(fused, *inputs) == formula > 0
+    tensors = torch.empty(3, *bench_attention.PROGRAMS["06_bert"], device="meta")
+    rows = [(v, tensors, bench_attention.about("cpu", "06_bert")) for v in (matrices, fused)]
     for variant in (bench_einsum.matmul_diagonal, bench_einsum.einsum):
-        formula = bench_einsum.about("cpu", "small", variant)["operations"]
-        assert flops(variant, *bench_einsum.word_vectors(64)) == formula > 0
-
-
-def flops(variant, *inputs):
-    with FlopCounterMode(display=False) as counter:
-        variant(*inputs)
-    return counter.get_total_flops()
+        row = bench_einsum.about("cpu", "small", variant)
+        rows.append((variant, bench_einsum.word_vectors(64), row))
+    for variant, inputs, row in rows:
+        with FlopCounterMode(display=False) as counter:
+            variant(*inputs)
+        assert row["operations"] == counter.get_total_flops() > 0
 
 
 def test_new_memory_is_that_of_the_results_on_the_way():
