@@ -105,9 +105,10 @@ def batches(sentences, tokenizer, device, size=128):
     firsts = (documents[:-1] == documents[1:]).nonzero()[:, 0]  # those that another one follows
     for first in firsts[torch.randperm(len(firsts))].split(size):
         document, is_random = documents[first], torch.randint(2, first.shape)
-        # Some way on from the end of A's document, from the end of the text to its beginning.
-        way = torch.randint(2**62, first.shape) % (len(texts) - lengths[document])
-        second = torch.where(is_random == 1, (ends[document] + way) % len(texts), first + 1)
+        # The other documents begin at the end of A's, and go on at the beginning of the list.
+        others = len(texts) - lengths[document]
+        other = (ends[document] + torch.randint(2**62, first.shape) % others) % len(texts)
+        second = torch.where(is_random == 1, other, first + 1)
         rows = tokenizer.encode_batch([(texts[a], texts[b]) for a, b in zip(first, second)])
         ids, segments = torch.tensor([(r.ids, r.type_ids) for r in rows], device=device).unbind(1)
         masked, is_target = mask_tokens(ids, tokenizer.get_vocab_size())
