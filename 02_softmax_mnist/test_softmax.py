@@ -80,7 +80,7 @@ def idx(array):
 def small_mnist(folder, end=ENDS[0], pack=gzip.compress):
     images = torch.randint(256, (24, 28, 28))
     for name, part in (("train", images[:13]), ("t10k", images[13:])):
-        labels = torch.arange(len(part)) % 10
+        labels = torch.arange(len(part)).flip(0) % 10
         (folder / f"{name}-images{end.format(3)}").write_bytes(pack(idx(part)))
         (folder / f"{name}-labels{end.format(1)}").write_bytes(pack(idx(labels)))
     return images.flatten(1) / 255
@@ -91,9 +91,9 @@ def small_mnist(folder, end=ENDS[0], pack=gzip.compress):
 def test_mnist_is_read_by_the_beginnings_of_its_names(end, pack, tmp_path):
     images = small_mnist(tmp_path, end, pack)
     (tmp_path / "train-images-idx3").mkdir()  # some archives hold a folder for each file
-    X, y, X_test, y_test = softmax.load(tmp_path, offline=False)
+    X, y, X_test, y_test = softmax.load(tmp_path, offline=True)  # which forbids only downloads
     assert torch.equal(X, images[:13]) and torch.equal(X_test, images[13:])
-    assert torch.equal(y, torch.arange(13) % 10) and torch.equal(y_test, torch.arange(11) % 10)
+    assert y.tolist() == [2, 1, 0, *range(9, -1, -1)] and y_test.tolist() == [0, *range(9, -1, -1)]
 
 
 WHOLE = idx(torch.zeros(13, 28, 28, dtype=torch.int))
@@ -102,15 +102,14 @@ BROKEN += [gzip.compress(WHOLE)[:-9], b"\x1f\x8bnonsense", WHOLE[: 16 + 13 * 14 
 
 
 @pytest.mark.parametrize("content", BROKEN)
-def test_a_broken_or_missing_file_is_one_sentence_that_names_it(content, tmp_path, monkeypatch):
+@pytest.mark.parametrize("part", ["train", "t10k"])
+def test_a_broken_or_missing_file_is_named_in_one_sentence(part, content, tmp_path, monkeypatch):
     small_mnist(tmp_path)
-    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path = tmp_path / f"{part}-images-idx3-ubyte.gz"
     path.write_bytes(content) if content is not None else path.unlink()
     monkeypatch.setattr("sys.argv", ["softmax.py", "--data", str(tmp_path)])
-    with pytest.raises(SystemExit) as refused:  # with a text: standard error and status 1
+    with pytest.raises(SystemExit, match=rf"^softmax.py: cannot read .*{part}-images.*$"):
         runpy.run_path(softmax.__file__, run_name="__main__")
-    assert refused.value.code.startswith(f"softmax.py: cannot read {tmp_path / 'train-images'}")
-    assert "\n" not in refused.value.code
 
 
 @pytest.fixture
