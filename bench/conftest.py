@@ -6,7 +6,7 @@ import picture
 import pytest
 import report
 import torch
-from harness import CORES, NO_GPU
+from harness import CORES, NO_GPU, keep_memory
 
 RESULT = Path(__file__).with_name("bench.json")
 MEASURED = pytest.StashKey()
@@ -16,6 +16,7 @@ REASONS = ("out of memory", "No available kernel", "No viable backend")  # to sk
 def pytest_configure(config):
     """`pytest bench` saves bench.json. An option of pytest-benchmark brings back its own table."""
     if not config.getoption("benchmark_disable"):
+        keep_memory()
         config.option.benchmark_json = config.option.benchmark_json or RESULT
         options = str(config.invocation_params.args).replace("--benchmark-json", "")
         config.option.benchmark_quiet = "--benchmark-" not in options
@@ -42,6 +43,7 @@ def pytest_benchmark_update_machine_info(machine_info):
         gpu = f"{torch.cuda.get_device_name() if kind == 'cuda' else kind}, {versions}"
     cpus = {"cpu": f"{cpu}, one thread", "cores": f"{cpu}, all cores: {CORES} threads"}
     machine_info["devices"] = cpus | {"gpu": gpu}
+    machine_info["memory_kept"] = keep_memory()
     machine_info["node"] = ""  # a name says nothing about speed
 
 

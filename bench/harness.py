@@ -29,12 +29,11 @@ def cases(sizes, *names):
     return pairs
 
 
-def measure(benchmark, device, variant, *inputs, reference, keep=True, name=None, **row):
+def measure(benchmark, device, variant, *inputs, reference, name=None, **row):
     """Moves the inputs to the device, checks `variant(*inputs)`, counts, and only then times.
 
     Args:
         reference: Another formula for the same result. It gets the inputs in float64.
-        keep: Whether glibc may keep freed memory.
         name: What the variant is called in the report.
         row: The rest of the report's row: `topic`, `size`, its `number`, `operations` (by formula,
             two for each multiply-add) and `against`, the variant that the ratio refers to.
@@ -47,7 +46,6 @@ def measure(benchmark, device, variant, *inputs, reference, keep=True, name=None
     del exact
     torch.set_num_threads(CORES if device == "cores" else 1)
     row |= dict(device=device, variant=name or variant.__name__, **count(variant, *inputs))
-    row["memory_kept"] = benchmark.enabled and keep_memory(keep)
     benchmark.group = f"{row['topic']}, {row['number']}, {device}"
     benchmark.extra_info.update(row)
     benchmark(variant, *inputs)
@@ -84,8 +82,7 @@ def check(result, exact):
 
 
 class DeviceAudit(TorchFunctionMode):
-    """Inside it, a tensor made without naming its device is an error: on a CPU such a line works,
-    on a GPU it mixes devices."""
+    """Inside it, a tensor made without naming its device is an error; on a GPU it mixes devices."""
 
     FACTORIES = set(
         "tensor zeros ones empty full arange linspace eye rand randn randint randperm".split()
@@ -143,12 +140,12 @@ timed = pytest.mark.benchmark(
 )
 
 
-def keep_memory(keep):
-    """Tells glibc to keep freed memory, or to return it, which costs page faults at the next large
-    result. Returns whether it is kept: only glibc can be told, so on other systems False."""
+def keep_memory():
+    """Tells glibc to keep freed memory: returned to the system, it costs page faults at the next
+    large result. Returns whether it is kept; other systems are left alone."""
     if platform.libc_ver()[0] != "glibc":
         return False
     libc = ctypes.CDLL(None)
-    libc.mallopt(-4, 0 if keep else 65536)  # M_MMAP_MAX
-    libc.mallopt(-1, 2**31 - 1 if keep else 2**17)  # M_TRIM_THRESHOLD
-    return keep
+    libc.mallopt(-4, 0)  # M_MMAP_MAX
+    libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+    return True

@@ -74,7 +74,8 @@ def read_claims():
 
 
 def claims(about, rows):
-    """The verdict on each claim on each device; without the claims of which no row was measured."""
+    """The verdict on each claim, for one thread and for the GPU; without those not measured."""
+    about = [label for label in about if not label.startswith("cores")]
     lines = [f"{'claim':<65}{'ratio':>7}" + "".join(f"{label:>17}" for label in about)]
     for says, quantity, one, other, expected in read_claims():
         found = [[find(rows, name, label) for name in (one, other)] for label in about]

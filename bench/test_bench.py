@@ -94,7 +94,7 @@ def rows_of(device, monkeypatch):
     """{name: (variant, inputs)} of all rows of a run on a device; its inputs hold no numbers."""
     rows = {}
 
-    def record(benchmark, device, variant, *inputs, reference, name=None, keep=True, **row):
+    def record(benchmark, device, variant, *inputs, reference, name=None, **row):
         assert reference is not variant
         rows[f"{row['topic']}/{row['size']}/{name or variant.__name__}"] = variant, inputs
 
@@ -181,8 +181,8 @@ def test_verdicts():
 def test_pytest_bench_measures_what_is_selected(tmp_path):
     few, words = tmp_path / "few.json", "test_forward and einsum and cpu-small"
     done = run("-m", "pytest", "bench", "-k", words, f"--benchmark-json={few}")
-    rows = json.loads(few.read_text("utf-8"))["benchmarks"]
-    assert [row["options"]["timer"] for row in rows] == ["now"] * 4
-    assert rows[0]["extra_info"]["memory_kept"] == (sys.platform == "linux")
+    result = json.loads(few.read_text("utf-8"))
+    assert [row["options"]["timer"] for row in result["benchmarks"]] == ["now"] * 4
+    assert result["machine_info"]["memory_kept"] == (sys.platform == "linux")
     assert few.with_suffix(".png").exists() and "not for few pairs" in done.stdout
     assert "fused attention" not in done.stdout  # its claims were not selected
