@@ -4,7 +4,7 @@ from math import nan
 
 from matplotlib.figure import Figure
 
-COLORS = ["#0072B2", "#E69F00", "#D55E00", "#666666"]  # colour-blind safe
+COLORS = ["#0072B2", "#E69F00", "#D55E00", "#666666"]
 VARIANTS = {
     "einsum": ["einsum", "multiply_sum", "matmul_diagonal", "python_loop"],
     "attention": ["matrices", "fused", "loop_over_queries"],
@@ -17,7 +17,8 @@ LABELS = {  # topic: title and the label below
 
 
 def draw(about, rows, path):
-    """Saves a panel for each of the three topics that was measured."""
+    """Saves a panel for each of the three topics that was measured, with one thread or a GPU."""
+    about = {label: words for label, words in about.items() if not label.startswith("cores")}
     looks = dict(zip(about, ["solid", "dashed", "dotted", "dashdot"] * 2))
     fig = Figure(figsize=(14, 5), layout="constrained")
     topics = [topic for topic in LABELS if any(row["topic"] == topic for row in rows)]

@@ -11,14 +11,13 @@ HERE = Path(__file__).parent
 
 
 def read(*paths):
-    """(about, rows): what each device is, {label: sentence}, and one dict for each row.
-
-    A label is a device, followed by the name of the file if there are several files."""
+    """({label: what the device is}, [a dict for each row]). A label is the name of a device, with
+    the name of its file if there are several files."""
     about, rows = {}, []
-    for path in map(Path, paths):
-        suffix = f" {path.stem}" if len(paths) > 1 else ""
+    for path in paths:
+        suffix = f" {Path(path).stem}" if len(paths) > 1 else ""
         try:
-            result = json.loads(path.read_text("utf-8-sig"))
+            result = json.loads(Path(path).read_text("utf-8-sig"))
             for device, sentence in result["machine_info"]["devices"].items():
                 about[device + suffix] = sentence
             for saved in result["benchmarks"]:
