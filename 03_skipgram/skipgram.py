@@ -58,8 +58,6 @@ def encode(text, min_count):
     passages = dict.fromkeys(tuple(re.findall(WORD, passage)) for passage in passages)
     counts = Counter(chain.from_iterable(passages)).most_common()
     index = {word: i for i, (word, count) in enumerate(counts) if count >= min_count}
-    if len(index) < 2:
-        raise ValueError(f"needs two words seen {min_count} times: a longer text or --min-count 1")
     ids = torch.tensor([index.get(word, -1) for word in chain.from_iterable(passages)])
     passage = torch.tensor([i for i, words in enumerate(passages) for word in words])
     return index, ids[ids >= 0], passage[ids >= 0]
@@ -185,6 +183,8 @@ def main(
     torch.manual_seed(seed)
     device = device or torch.accelerator.current_accelerator(check_available=True) or "cpu"
     index, ids, passage = encode(read_text(text), min_count)
+    if len(index) < 2:
+        raise ValueError(f"{text}: needs two words seen {min_count} times, or --min-count 1")
     ids, passage = ids.to(device), passage.to(device)
     model = SkipGram(len(index)).to(device)
     train(model, (batches(ids, passage) for _ in range(epochs)), epochs * len(ids.split(SIZE)))
