@@ -88,15 +88,15 @@ def test_the_learning_rate_rises_and_falls_and_adam_keeps_its_betas(capsys):
     batch, seen = (torch.tensor([[1, 4, 2]]),) * 2, []
     hook = register_optimizer_step_pre_hook
     hook = hook(lambda adam, *_: seen.append([adam.param_groups[0][x] for x in ("lr", "betas")]))
-    curve = t.train(Table(*[0.0] * 5), (iter([batch] * 25) for _ in range(4)), 100, 1e-2)
+    losses = t.train(Table(*[0.0] * 5), (iter([batch] * 25) for _ in range(4)), 100, 1e-2)
     hook.remove()
     rates, betas = zip(*seen)
     top = rates.index(max(rates))
     assert len(rates) == 100 and set(betas) == {(0.9, 0.98)} and 4 < top < 40
     assert list(rates) == sorted(rates[:top]) + sorted(rates[top:], reverse=True)
     assert rates[0] < 1e-3 and rates[top] == pytest.approx(1e-2, rel=0.1) and rates[-1] < 1e-3
-    assert len(curve) == 50 and curve[-1] < curve[0]
-    assert capsys.readouterr().out.endswith(f"epoch 4.0: loss {curve[-1]:.3f}\n")
+    assert len(losses) == 50 and losses[-1] < losses[0]
+    assert capsys.readouterr().out.endswith(f"step 100 of 100: loss {losses[-1]:.3f}\n")
 
 
 def formulaic(folder):
@@ -115,7 +115,7 @@ def test_two_hundred_pairs_are_learned_and_every_run_is_the_same(tmp_path, capsy
     formulaic(tmp_path)
     settings = dict(data=tmp_path, figure=tmp_path / "a.png")
     r = t.main(epochs=40, translate=("Rosa come.", "EVA come pan negro."), **settings)
-    assert 0.5 <= r["exact_match"] < 1 and r["curve"][-1] < 1.5
+    assert 0.5 <= r["exact_match"] < 1 and r["losses"][-1] < 1.5
     assert "nobody" not in r["vocabularies"][1]
     printed = capsys.readouterr().out
     assert "\n<unknown: rosa> come . -> " in printed
@@ -128,7 +128,7 @@ def test_two_hundred_pairs_are_learned_and_every_run_is_the_same(tmp_path, capsy
         assert_close(torch.tensor(ax.images[0].get_array()), weights)
     assert head == 3 and (tmp_path / "a.png").stat().st_size > 10_000
     monkeypatch.setattr(t, "evaluate", lambda *_: 0)
-    assert t.main(epochs=2, **settings)["curve"] == t.main(epochs=2, **settings)["curve"]
+    assert t.main(epochs=2, **settings)["losses"] == t.main(epochs=2, **settings)["losses"]
 
 
 def test_the_peak_falls_with_the_width_and_the_steps_are_those_of_all_epochs(tmp_path, monkeypatch):

@@ -11,10 +11,12 @@ Masks: True hides. Numbers in brackets are sections of the paper.
 # requires-python = ">=3.11"
 # dependencies = ["matplotlib==3.11.2", "regex==2026.11.19", "torch==2.13.0", "tyro==1.0.17"]
 # ///
+import math
 import sys
 import unicodedata
 import warnings
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -56,12 +58,14 @@ def build_vocabulary(sentences):
 def to_ids(sentences, vocabulary, device):
     """Ids (B, longest + 2): <bos>, the words, <eos>, then padding."""
     rows = [[BOS, *(vocabulary.get(w, UNK) for w in s.split()), EOS] for s in sentences]
-    return nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], True, PAD).to(device)
+    rows = [torch.tensor(row) for row in rows]
+    return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD).to(device)
 
 
 def batches(pairs, vocabularies, device, size):
-    """An epoch in random order: src (B, S), tgt (B, T). Similar lengths together pad little."""
-    order = sorted(torch.randperm(len(pairs)).tolist(), key=lambda i: len(pairs[i][0]))
+    """One epoch: src (B, S), tgt (B, T). Pairs of similar length go together: little padding."""
+    order = torch.randperm(len(pairs)).tolist()
+    order.sort(key=lambda i: [side.count(" ") for side in pairs[i]])  # by their numbers of words
     groups = torch.tensor(order).split(size)
     for i in torch.randperm(len(groups)):
         sides = zip(*[pairs[j] for j in groups[i]])
@@ -74,7 +78,8 @@ def attention(q, k, v, mask):
 
     Returns the outputs (..., T, d) and the attention weights (..., T, S).
     """
-    weights = (q @ k.mT / q.size(-1) ** 0.5).masked_fill(mask, -torch.inf).softmax(-1)
+    scores = q @ k.mT / q.size(-1) ** 0.5
+    weights = scores.masked_fill(mask, -torch.inf).softmax(-1)
     return weights @ v, weights
 
 
@@ -82,7 +87,7 @@ def positions(length, d_model, device):
     """Sinusoidal positional encodings [3.5], (length, D): sine in even columns, cosine in odd."""
     frequencies = 10000 ** (-torch.arange(0, d_model, 2, device=device) / d_model)
     angles = torch.arange(length, device=device)[:, None] * frequencies
-    return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)
+    return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)  # in turn
 
 
 class MultiHeadAttention(nn.Module):
@@ -93,10 +98,10 @@ class MultiHeadAttention(nn.Module):
         self.heads = heads
         self.W_q, self.W_k, self.W_v, self.W_o = (nn.Linear(d_model, d_model) for _ in range(4))
 
-    def forward(self, x, memory, mask):  # queries from x (B, T, D), the rest from memory (B, S, D)
+    def forward(self, x, memory, mask):  # queries of x (B, T, D), keys, values of memory (B, S, D)
         projected = self.W_q(x), self.W_k(memory), self.W_v(memory)
         q, k, v = (p.unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in projected)
-        output, self.weights = attention(q, k, v, mask)  # (B, H, T, D / H) and (B, H, T, S)
+        output, self.weights = attention(q, k, v, mask)  # (B, H, T, D / H); (B, H, T, S) for draw
         return self.W_o(output.transpose(1, 2).flatten(2))
 
 
@@ -108,7 +113,7 @@ class Layer(nn.Module):
         self.self_attention = MultiHeadAttention(d_model, heads)
         self.cross_attention = MultiHeadAttention(d_model, heads) if cross else None
         self.ffn = nn.Sequential(nn.Linear(d_model, d_ff), nn.ReLU(), nn.Linear(d_ff, d_model))
-        self.norms = nn.ModuleList(nn.LayerNorm(d_model) for _ in range(2 + cross))
+        self.norms = nn.ModuleList(nn.LayerNorm(d_model) for _ in range(3 if cross else 2))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x, mask, memory=None, memory_mask=None):
@@ -134,8 +139,8 @@ class Transformer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def embed(self, embedding, ids):  # (B, length) -> (B, length, D)
-        x = embedding(ids) * embedding.embedding_dim**0.5  # as large as the positions [3.4]
-        return self.dropout(x + positions(*x.shape[1:], x.device))
+        x = embedding(ids) * embedding.embedding_dim**0.5  # about as large as the positions [3.4]
+        return self.dropout(x + positions(x.size(1), x.size(2), x.device))
 
     def forward(self, src, tgt):  # (B, S), (B, T) -> logits (B, T, V)
         padding_mask = (src == PAD)[:, None, None]  # (B, 1, 1, S)
@@ -143,7 +148,8 @@ class Transformer(nn.Module):
         for layer in self.encoder:
             memory = layer(memory, padding_mask)
         place = torch.arange(tgt.size(1), device=tgt.device)
-        causal_mask = place[:, None] < place  # (T, T); hides padding, too, which comes last
+        # (T, T): True where the query comes before the key; hides padding, too, which comes last
+        causal_mask = place[:, None] < place
         x = self.embed(self.tgt_embedding, tgt)  # (B, T, D)
         for layer in self.decoder:
             x = layer(x, causal_mask, memory, padding_mask)
@@ -153,12 +159,13 @@ class Transformer(nn.Module):
 # %% evaluation
 @torch.no_grad()
 def greedy(model, sentence, vocabularies):
-    """Greedy decoding of split words: the likeliest next word, again and again, until <eos>."""
+    """Greedy decoding of split words: appends the likeliest next word until that is <eos>."""
     model.eval()  # without dropout
     src = to_ids([sentence], vocabularies[0], model.src_embedding.weight.device)
     tgt = src[:, :1]  # both begin with <bos>
     while tgt[0, -1] != EOS and tgt.size(1) < 3 * src.size(1):
-        tgt = torch.cat([tgt, model(src, tgt)[:, -1:].argmax(-1)], 1)
+        next_word = model(src, tgt)[:, -1:].argmax(-1)  # (1, 1)
+        tgt = torch.cat([tgt, next_word], 1)
     words = list(vocabularies[1])
     return " ".join(words[i] for i in tgt[0, 1:] if i != EOS)
 
@@ -170,42 +177,45 @@ def evaluate(model, pairs, vocabularies):
 
 # %% training
 def train(model, epochs, steps, peak):
-    """Adam [5.3] and label smoothing [5.4]; returns the losses at 50 equal distances.
+    """Trains with Adam [5.3] and label smoothing [5.4]; returns the losses that it prints.
 
-    `epochs` holds the batches of each epoch, `steps` in all; the learning rate rises to `peak`.
+    `epochs` yields for each epoch its batches, `steps` batches in all. The learning rate rises to
+    `peak` and falls to 0.
     """
+    model.train()  # with dropout
     loss_of = nn.CrossEntropyLoss(ignore_index=PAD, label_smoothing=0.1)
-    adam = torch.optim.Adam(model.train().parameters(), betas=(0.9, 0.98), eps=1e-9, fused=True)
+    adam = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98), eps=1e-9, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(adam, peak, steps, cycle_momentum=False)
-    epochs, step, curve = list(epochs), 0, []
-    for data in epochs:
-        for step, (src, tgt) in enumerate(data, step + 1):
-            # teacher forcing: the decoder reads <bos> a b of the target and predicts a b <eos>
-            loss = loss_of(model(src, tgt[:, :-1]).flatten(0, 1), tgt[:, 1:].flatten())
-            adam.zero_grad()
-            loss.backward()
-            adam.step()
-            schedule.step()
-            if step % max(1, steps // 50) == 0:
-                curve.append(loss.item())
-                print(f"epoch {len(epochs) * step / steps:.1f}: loss {loss:.3f}", flush=True)
-    return curve
+    losses = []
+    for step, (src, tgt) in enumerate(chain.from_iterable(epochs), 1):
+        # teacher forcing: the decoder reads <bos> a b of the target and predicts a b <eos>
+        logits = model(src, tgt[:, :-1])
+        loss = loss_of(logits.flatten(0, 1), tgt[:, 1:].flatten())
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        schedule.step()
+        if step % max(1, steps // 50) == 0:
+            losses.append(loss.item())
+            print(f"step {step} of {steps}: loss {loss:.3f}", flush=True)
+    return losses
 
 
 # %% figure
 def draw(model, source, vocabularies, path):
-    """Saves the cross-attention weights of the last layer while it translates, head by head."""
-    queries = [*greedy(model, source, vocabularies).split(), "<eos>"]
+    """Saves the cross-attention weights of the last layer for a translation, head by head."""
+    predicted = [*greedy(model, source, vocabularies).split(), "<eos>"]
     keys = ["<bos>", *source.split(), "<eos>"]
-    heads = model.decoder[-1].cross_attention.weights[0].cpu().numpy()  # (H, T, S)
+    # left by the last step of greedy: (H, T, S)
+    heads = model.decoder[-1].cross_attention.weights[0].cpu().numpy()
     plt.set_loglevel("error")  # silent about fonts that are not installed
     plt.rcParams["font.family"] = FONTS
     fig, axes = plt.subplots(1, len(heads), figsize=(14, 4), layout="constrained")
-    for head, ax in enumerate(axes):
-        ax.imshow(heads[head], vmin=0, vmax=1)
-        ax.set(title=f"Cross-attention, head {head}", xlabel="key", ylabel="query")
+    for head, (ax, weights) in enumerate(zip(axes, heads), 1):
+        ax.imshow(weights, vmin=0, vmax=1)
+        ax.set(title=f"Cross-attention, head {head}", xlabel="key", ylabel="predicted word")
         ax.set_xticks(range(len(keys)), keys, rotation=90)
-        ax.set_yticks(range(len(queries)), queries)
+        ax.set_yticks(range(len(weights)), predicted[: len(weights)])
     with warnings.catch_warnings(record=True) as caught:
         fig.savefig(path, dpi=150)
     if caught:
@@ -227,7 +237,7 @@ def main(
     Args:
         data: Folder of pairs.tsv and pairs_test.tsv; their lines are source, tab, target.
         epochs: Passes over the training set.
-        d_model: Width of the model, a multiple of 8.
+        d_model: Width of the model, a multiple of 4.
         translate: Sentences of your own to translate; the figure shows the last one.
         seed: Of the weights, the order and dropout.
         device: cpu, cuda, mps, ...; without it, the accelerator if there is one.
@@ -238,17 +248,17 @@ def main(
     pairs, test = list(read_pairs(data / "pairs.tsv")), list(read_pairs(data / "pairs_test.tsv"))
     vocabularies = [build_vocabulary(sentences) for sentences in zip(*pairs)]
     model = Transformer(*map(len, vocabularies), d_model, d_ff=4 * d_model).to(device)
-    size = min(64, 1 + len(pairs) // 8)  # smaller batches for a small corpus: it needs the steps
-    each_epoch = (batches(pairs, vocabularies, device, size) for _ in range(epochs))
-    steps = epochs * ((len(pairs) + size - 1) // size)
-    curve = train(model, each_epoch, steps, peak=0.04 * d_model**-0.5)  # as [5.3]
+    size = min(64, 1 + len(pairs) // 8)  # small batches for a small corpus: they make more steps
+    epoch_batches = (batches(pairs, vocabularies, device, size) for _ in range(epochs))
+    steps = epochs * math.ceil(len(pairs) / size)
+    losses = train(model, epoch_batches, steps, peak=0.04 * d_model**-0.5)  # falls like [5.3]
     exact_match = evaluate(model, test, vocabularies)
     print(f"exact match on the test set: {exact_match:.3f}")
     for source in map(split_words, translate):
         words = [w if w in vocabularies[0] else f"<unknown: {w}>" for w in source.split()]
         print(*words, "->", greedy(model, source, vocabularies))
     draw(model, source, vocabularies, figure)
-    return dict(exact_match=exact_match, curve=curve, model=model, vocabularies=vocabularies)
+    return dict(exact_match=exact_match, losses=losses, model=model, vocabularies=vocabularies)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,10 @@ Masks: True hides. Numbers in brackets are sections of the paper.
 # dependencies = ["matplotlib==3.11.2", "numpy==2.4.6", "regex==2026.11.19", "tokenizers==0.23.3",
 #   "torch==2.13.0", "tyro==1.0.17"]
 # ///
+import math
 import sys
 import unicodedata
+from itertools import chain
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -25,14 +27,14 @@ import tyro
 from tokenizers import BertWordPieceTokenizer
 from torch import nn
 
-PAD, UNK, CLS, SEP, MASK = range(5)  # padding, unknown word, start, end of sentence, masked word
+PAD, UNK, CLS, SEP, MASK = range(5)  # padding, unknown, start, end of a sentence, masked word
 # The sentences of a docstring: from a capital letter to a full stop, without signs of code.
 PROSE = r"(?<!\S)[A-Z](?:[^.\n>=#\"]|\.(?=\S))++\.(?!\S)"
 
 
 # %% data
 def docstrings():
-    """The docstrings of three libraries: a document for each source file, a sentence a line."""
+    """The docstrings of three libraries: a document for each file, with one sentence per line."""
     for name in ("numpy", "matplotlib", "torch"):
         for file in sorted((Path(torch.__file__).parents[1] / name).rglob("*.py")):
             quoted = "\n\n".join(re.findall('(?s)"""(.*?)"""', file.read_text("utf-8")))
@@ -41,30 +43,35 @@ def docstrings():
 
 
 def read_text(path):
-    """The documents of a UTF-8 text, which have blank lines between them, a sentence a line."""
+    """The documents of a UTF-8 text, which blank lines separate, with one sentence per line."""
     try:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ValueError(f"{path}, line {line}: not UTF-8; save the file as UTF-8") from error
-    text = re.sub(r"(?<=\S)[^\S\n]*\n(?=\p{Ll})", " ", text)  # a line that goes on in lower case
-    text = re.sub(r"(?<=[.!?…])[^\S\n]+|(?<=[।。！？])", "\n", text)  # ends of sentences
-    # A sentence has at most 50 words (or Han characters), a document at most 50 sentences.
-    text = re.sub(r"((?:(?:\p{Han}|[^\s\p{Han}]++)[^\S\n]*+){1,50}+)\n?", r"\1\n", text)
-    return re.findall(r"(?:.*\S.*\n?){1,50}", text)
+    text = "\n".join(" ".join(line.split()) for line in text.split("\n"))
+    text = re.sub(r"(?<=\S)\n(?=\p{Ll})", " ", text)  # the line goes on in lower case
+    text = re.sub(r"(?<=[.!?…]) |(?<=[।。！？]) ?(?!\n)", "\n", text)  # ends of sentences
+    # A text without ends is cut: 50 words (or Han characters) a sentence, 50 sentences a document.
+    text = re.sub(r"((?:(?:\p{Han}|[^\s\p{Han}]++) ?+){1,50}+)\n?", r"\1\n", text)
+    return re.findall(r"(?:.+\n?){1,50}", text)
 
 
 def read_sentences(path):
-    """{sentence: number of its document} to train on, and the same of every 20th document."""
+    """{sentence: number of its document} of the training set and of the test set.
+
+    The test set is every 20th document. Repeated sentences are dropped.
+    """
     training, test = {}, {}
     for number, document in enumerate(read_text(path) if path else docstrings()):
         part = training if number % 20 else test
         for line in document.split("\n"):
             sentence = " ".join(unicodedata.normalize("NFC", line).lower().split())
-            if sentence and sentence not in training and sentence not in test:  # or it would leak
+            if sentence and sentence not in training and sentence not in test:
                 part[sentence] = number
-    if not 1 < len(set(test.values())) < len(test):
-        raise ValueError(f"{path}: too short; give 21 documents of several sentences at least")
+    for numbers in (training.values(), test.values()):
+        if not 1 < len(set(numbers)) < len(numbers):  # two documents, and one of them has a pair
+            raise ValueError(f"{path}: too short; give 21 documents of several sentences at least")
     return training, test
 
 
@@ -82,12 +89,12 @@ def train_tokenizer(sentences, vocab=3000, max_len=44):
 
 
 def mask_tokens(ids, vocab):
-    """15 % of the words are prediction targets [3.1]: masked ids and is_target, both (B, S).
+    """15 % of the tokens are prediction targets [3.1]: masked ids and is_target, both (B, S).
 
     Of the targets, 80 % become [MASK], 10 % a random word, and 10 % stay as they are.
     """
     chance, kind = torch.rand(2, *ids.shape, device=ids.device)
-    is_target = (chance < 0.15) & (ids > MASK)
+    is_target = (chance < 0.15) & (ids > MASK)  # none of the special tokens
     masked = ids.masked_fill(is_target & (kind < 0.8), MASK)
     random_words = torch.randint_like(ids, MASK + 1, vocab)
     return masked.where(~is_target | (kind < 0.9), random_words), is_target
@@ -96,16 +103,16 @@ def mask_tokens(ids, vocab):
 def batches(sentences, tokenizer, device, size=128):
     """One epoch of pairs [CLS] A [SEP] B [SEP], half of them with a random sentence as B [3.1].
 
-    Yields the inputs, masked ids, segments and is_target, each (B, S), and the targets: the words
-    (N,), and is_random (B,), 1 where B is a random sentence (NotNext).
+    Yields the inputs (masked ids, segments, is_target), each (B, S), and the targets: the ids (N,)
+    of the masked words, and is_random (B,), 1 where B is a random sentence (NotNext).
     """
     texts, documents = list(sentences), torch.tensor(list(sentences.values()))
     lengths = documents.bincount()
     ends = lengths.cumsum(0)
-    firsts = (documents[:-1] == documents[1:]).nonzero()[:, 0]  # those that another one follows
+    firsts = (documents[:-1] == documents[1:]).nonzero()[:, 0]  # a next one in its document
     for first in firsts[torch.randperm(len(firsts))].split(size):
         document, is_random = documents[first], torch.randint(2, first.shape)
-        # The other documents begin at the end of A's, and go on at the beginning of the list.
+        # A random sentence outside A's document: some way on from its end, around the whole list.
         others = len(texts) - lengths[document]
         other = (ends[document] + torch.randint(2**62, first.shape) % others) % len(texts)
         second = torch.where(is_random == 1, other, first + 1)
@@ -117,7 +124,7 @@ def batches(sentences, tokenizer, device, size=128):
 
 # %% model
 class Layer(nn.Module):
-    """The encoder layer of the Transformer, with GELU in place of ReLU [3, A.2]."""
+    """The encoder layer of the Transformer, with GELU for ReLU [3, A.2] and without dropout."""
 
     def __init__(self, d_model, heads, d_ff):
         super().__init__()
@@ -141,7 +148,7 @@ class Bert(nn.Module):
     def __init__(self, vocab, d_model=96, heads=4, layers=2, d_ff=384, max_len=44):
         super().__init__()
         self.words = nn.Embedding(vocab, d_model)
-        self.positions = nn.Embedding(max_len, d_model)  # learned, where 05 has sines
+        self.positions = nn.Embedding(max_len, d_model)  # learned, not sines
         self.segments = nn.Embedding(2, d_model)  # sentence A or B
         self.norm = nn.LayerNorm(d_model)
         self.layers = nn.ModuleList(Layer(d_model, heads, d_ff) for _ in range(layers))
@@ -158,7 +165,7 @@ class Bert(nn.Module):
         x = self.norm(x)
         for layer in self.layers:
             x = layer(x, (ids == PAD)[:, None, None])
-        # Only the targets need logits; the output layer is the matrix of the word embeddings.
+        # Only the targets need logits; the output matrix is that of the word embeddings.
         word_logits = self.mlm(x[is_target]) @ self.words.weight.T + self.bias
         return word_logits, self.nsp(x[:, 0])  # the vector of [CLS] stands for the pair
 
@@ -168,9 +175,9 @@ class Bert(nn.Module):
 def evaluate(model, held_out):
     """Perplexity and accuracy on masked words, also of the unigram, and next-sentence accuracy.
 
-    The unigram knows how frequent each of these words is: nothing that ignores context is better.
+    The unigram is counted on the targets themselves: nothing that ignores context is better.
     """
-    results = (model.eval()(*inputs) + targets for inputs, targets in held_out)
+    results = ((*model(*inputs), *targets) for inputs, targets in held_out)
     word_logits, pair_logits, words, is_random = map(torch.cat, zip(*results))
     frequency = words.bincount() / len(words)
     return {
@@ -187,31 +194,31 @@ def fill_masks(model, tokenizer, sentence):
     """For each [MASK] of a sentence, its five likeliest words with their probabilities."""
     sentence = unicodedata.normalize("NFC", sentence)
     ids = torch.tensor([tokenizer.encode(sentence).ids], device=model.bias.device)
-    logits, _ = model.eval()(ids, torch.zeros_like(ids), ids == MASK)
+    logits, _ = model(ids, torch.zeros_like(ids), ids == MASK)
     for row in logits.softmax(1):
         yield " ".join(f"{tokenizer.id_to_token(i)} {row[i]:.2f}" for i in row.topk(5).indices)
 
 
 # %% training
 def train(model, epochs, steps, held_out, peak=3e-3):
-    """AdamW on the sum of both losses; returns what evaluate() finds on the way.
+    """Trains with AdamW on the sum of both losses; returns what evaluate finds on the way.
 
-    `epochs` holds an iterable of batches for each epoch, `steps` batches in all.
+    `epochs` yields for each epoch its batches, `steps` batches in all. The learning rate rises to
+    `peak` and falls to 0.
     """
     adam = torch.optim.AdamW(model.parameters(), weight_decay=0.01, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(adam, peak, steps, cycle_momentum=False)
-    epochs, step, curve = list(epochs), 0, []
-    for data in epochs:
-        for step, (inputs, (words, is_random)) in enumerate(data, step + 1):
-            word_logits, pair_logits = model.train()(*inputs)
-            loss = F.cross_entropy(word_logits, words) + F.cross_entropy(pair_logits, is_random)
-            adam.zero_grad()
-            loss.backward()
-            adam.step()
-            schedule.step()
-            if step % max(1, steps // 50) == 0:
-                print(f"epoch {len(epochs) * step / steps:.1f}: loss {loss:.3f}", flush=True)
-                curve.append({"step": step} | evaluate(model, held_out))
+    curve = []
+    for step, (inputs, (words, is_random)) in enumerate(chain.from_iterable(epochs), 1):
+        word_logits, pair_logits = model(*inputs)
+        loss = F.cross_entropy(word_logits, words) + F.cross_entropy(pair_logits, is_random)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        schedule.step()
+        if step % max(1, steps // 50) == 0:
+            print(f"step {step} of {steps}: loss {loss:.3f}", flush=True)
+            curve.append({"step": step} | evaluate(model, held_out))
     return curve
 
 
@@ -256,7 +263,7 @@ def main(
     model = Bert(tokenizer.get_vocab_size()).to(device)
     pairs = len(training) - len(set(training.values()))  # the last of a document has no next one
     data = (batches(training, tokenizer, device) for _ in range(epochs))
-    curve = train(model, data, epochs * (pairs // 128 + 1), held_out[:8])
+    curve = train(model, data, epochs * math.ceil(pairs / 128), held_out[:8])
     result = evaluate(model, held_out)
     print(*(f"{name} {value:.3f}" for name, value in result.items()), sep="\n")
     for sentence in fill:

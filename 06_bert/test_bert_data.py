@@ -35,7 +35,9 @@ def test_a_random_sentence_is_never_of_the_same_document_in_the_whole_corpus():
 
 def test_texts_of_any_layout_are_sentences_and_documents(tmp_path):
     text = "\ufeffX. Y.\n\nUna. Dos\r\nu\u0301ltimas\r\n¿Tres?  UNA. Aa… Bb\r\n \r\n"
-    text += "cuatro\u2028es\u0085más\n\nक ख।ग घ। 你好。再见！A? [a] b\n X. Una.\n\n"  # these again
+    text += (
+        "cuatro\u2028es\u0085más\n\nक ख।ग घ। 你好。\n再见！A? \n[a] b\n X. Una.\n\n"  # these again
+    )
     words, numbers = [f"w{i}" for i in range(120)], [f"{i}." for i in range(120)]
     text += " ".join(words) + "\n\n" + "\n".join(numbers)  # cut after every 50
     text += "".join(f"\n\nZ{i}." for i in range(14))
