@@ -2,8 +2,8 @@
 
 It learns to fill in masked words and to tell whether sentence B follows sentence A.
 Run: python bert.py
-Result: on held-out source files, accuracy on masked words 0.374 (most frequent word 0.053) and on
-    the next sentence 0.728 (chance 0.5).
+Result: on held-out source files, accuracy on masked words 0.375 (most frequent word 0.053) and on
+    the next sentence 0.732 (chance 0.5).
 Shapes: B batch, S length, D model width, H heads, V vocabulary, N prediction targets of a batch.
 Masks: True hides. Numbers in brackets are sections of the paper.
 """
