@@ -1,4 +1,4 @@
-"""Skip-gram against the equations of the paper, and everything that must stay impossible."""
+"""Skip-gram against the equations of the paper; its text, windows, training and analogies."""
 
 import os
 import random
@@ -18,7 +18,7 @@ HERE = Path(skipgram.__file__).parent
 
 @pytest.fixture
 def text(tmp_path):
-    """Lines of colours and lines of numbers, which never meet."""
+    """Lines of colours and lines of numbers, without a word in common."""
     draw, path = random.Random(0), tmp_path / "t.txt"
     kinds = ["red green blue".split(), "one two three".split()]
     path.write_text("".join(" ".join(draw.choices(kinds[i % 2], k=9)) + ".\n" for i in range(900)))

@@ -1,4 +1,4 @@
-"""ff_lm.py against numpy, against counting, and against what must stay impossible."""
+"""ff_lm.py against numpy and count-based n-grams; its text, windows, training and sampling."""
 
 import re
 from pathlib import Path

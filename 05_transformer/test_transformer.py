@@ -1,4 +1,4 @@
-"""The Transformer equals PyTorch's own, cannot see what it must not see, and decodes."""
+"""The Transformer equals PyTorch's own, its masks hide what they must, and it decodes."""
 
 import itertools
 import math
@@ -106,7 +106,7 @@ def test_every_parameter_gets_the_same_gradient_every_time():
         gradients.append([p.grad.clone() for p in model.parameters()])
     for (name, _), first, *others in zip(model.named_parameters(), *gradients):
         assert all(torch.equal(first, other) for other in others), name
-        # a shift of all keys shifts all scores of a query alike: the softmax does not see it
+        # a shift of all keys shifts all scores of a query alike: the softmax ignores it
         assert first.abs().max() > 0 or name.endswith("W_k.bias"), name
 
 

@@ -100,7 +100,7 @@ def test_the_learning_rate_rises_and_falls_and_adam_keeps_its_betas(capsys):
 
 
 def formulaic(folder):
-    """200 pairs to learn from, 20 that combine the same words otherwise, one not to be learned."""
+    """200 training pairs; 20 test pairs that combine the same words anew, and one of new words."""
     words = "ana luis eva juan pepe sara", "come ve compra pinta", "pan té queso flan", "rojo negro"
     english, lines = dict(come="eats", ve="sees", pan="bread", rojo="red", negro="black"), []
     for a, b, c, d, end in itertools.product(*(side.split() for side in words), ".!"):

@@ -49,7 +49,7 @@ def matrices(q, k, v, hidden=None):
 
 
 def fused(q, k, v, hidden=None):
-    """The same block by block, as one operation: the T² weights never stand in memory, and what a
+    """The same block by block, as one operation: the T² weights are never stored, and what a
     causal mask hides need not be computed."""
     return F.scaled_dot_product_attention(q, k, v, is_causal=hidden is not None)
 

@@ -1,6 +1,6 @@
 """The order of a tensor's numbers in memory: what is free, what copies, what is slow, what is not.
 
-The transpose of a matrix is the same block of memory walked the other way round. Each line below
+The transpose of a matrix is the same block of memory, traversed in the other order. Each line below
 is timed twice, on numbers stored in row order ("contiguous") and on the same numbers stored in
 column order ("transposed"): the result is equal, the time may not be.
 """
@@ -10,7 +10,7 @@ import torch
 from harness import cases, measure, timed
 
 pytestmark = timed
-SIZES = {  # n, of a matrix (n, n); in a cache, rows of a power of two compete for few places
+SIZES = {  # n, of a matrix (n, n); in a cache, rows of a power of two compete for few sets
     "cpu": {"medium": 250, "large": 1000, "power": 1024},
     "cores": {"large": 1000},
     "gpu": {"medium": 1000, "large": 8000, "power": 8192},

@@ -14,7 +14,7 @@ REASONS = ("out of memory", "No available kernel", "No viable backend")  # to sk
 
 
 def pytest_configure(config):
-    """`pytest bench` saves bench.json. An option of pytest-benchmark brings back its own table."""
+    """`pytest bench` saves bench.json. With its options pytest-benchmark prints its table."""
     if not config.getoption("benchmark_disable"):
         keep_memory()
         config.option.benchmark_json = config.option.benchmark_json or RESULT
@@ -24,7 +24,7 @@ def pytest_configure(config):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
-    """What a device has no memory or no kernel for is left out, not an error."""
+    """Skips what a device has too little memory or no kernel for."""
     torch.manual_seed(0)
     try:
         return (yield)

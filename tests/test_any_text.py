@@ -249,7 +249,7 @@ def test_a_poor_text_is_learned_from_or_refused_in_one_sentence(
 
 
 def test_a_line_without_a_tab_is_told_with_its_number(tmp_path, monkeypatch):
-    """It is another sentence than that of a line that is not UTF-8."""
+    """The message differs from that about a line that is not UTF-8."""
     source = write("transformer", tmp_path, sentences("composed"))
     content = (source / "pairs.tsv").read_text(encoding="utf-8").split("\n")
     (source / "pairs.tsv").write_text("\n".join([*content[:6], "no tab", *content[6:]]), "utf-8")
@@ -289,7 +289,7 @@ def test_a_terminal_that_knows_only_ascii_loses_nothing(name, tmp_path):
 def test_fonts_that_lack_a_script_are_told_in_one_sentence(
     name, language, tmp_path, monkeypatch, capsys
 ):
-    """Or the figure shows no words of the text, and nothing is told."""
+    """If the figure shows no words of the text, nothing is printed."""
     dejavu = [font for font in font_manager.fontManager.ttflist if font.name.startswith("DejaVu")]
     monkeypatch.setattr(font_manager.fontManager, "ttflist", dejavu)
     font_manager.FontManager._findfont_cached.cache_clear()

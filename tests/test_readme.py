@@ -1,4 +1,4 @@
-"""Every README keeps its word: its code runs and prints what it shows, its numbers are measured.
+"""The code of every README runs and prints what is shown, and the results are measured again.
 
 Each section (## or ###) runs by itself, as if a reader had copied nothing else. A block that begins
 with the comment `# name.py` is a file, which the test of its folder writes and runs. Sections that
