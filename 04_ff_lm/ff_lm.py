@@ -12,6 +12,7 @@ Shapes: B batch, N windows, V words in the vocabulary, m embedding size, h hidde
 import sys
 import unicodedata
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -23,6 +24,7 @@ from torch.nn.functional import cross_entropy
 
 WORD = r"(?V1)\p{Han}|[\w--\p{Han}]+(?:'[\w--\p{Han}]+)?|[^\w\s.`*]"  # or a sign, but not . ` *
 PROSE = r"[A-Z](?:(?!---)[^.:;!?=\[\]{}<>#_|])*\.\s"  # a sentence, no title, no code
+SIZE = 256  # windows in a batch
 BOUNDARY, UNK = 0, 1  # <s> ends a sentence and fills the context of its first words
 
 
@@ -57,31 +59,30 @@ def split_sentences(text):
 
 
 def corpus(text=None):
-    """Training and test sentences. Held out is every tenth source file of the libraries or, of
-    NAME.txt, every tenth sentence; if NAME_test.txt stands beside it, that is the test set."""
-    if text:
-        training, test_text = split_sentences(read_text(text)), text.with_stem(f"{text.stem}_test")
-        test = split_sentences(read_text(test_text)) if test_text.exists() else training[9::10]
-    else:
+    """Returns training and test sentences. The test set is every tenth source file; for a file
+    NAME.txt it is NAME_test.txt, or else every tenth sentence."""
+    if text is None:
         texts = read_docstrings()
-        training, test = split_sentences("".join(texts)), split_sentences("".join(texts[9::10]))
+        sentences, test = split_sentences("".join(texts)), split_sentences("".join(texts[9::10]))
+    else:
+        sentences, test_text = split_sentences(read_text(text)), text.with_stem(f"{text.stem}_test")
+        test = split_sentences(read_text(test_text)) if test_text.exists() else sentences[9::10]
     held_out = set(test)
-    return [sentence for sentence in training if sentence not in held_out], test
+    return [sentence for sentence in sentences if sentence not in held_out], test
 
 
 def windows(sentences, vocabulary, context):
-    """Ids (N, context + 1): each word and each end of sentence, after the words before it."""
+    """Returns (N, context + 1): in each row the context words, then the word to predict."""
     rows = []
     for sentence in sentences:
         ids = [BOUNDARY] * context + [vocabulary.get(word, UNK) for word in sentence] + [BOUNDARY]
-        rows.append(torch.tensor(ids).unfold(0, context + 1, 1))
+        rows.append(torch.tensor(ids).unfold(0, context + 1, 1))  # a row for each start
     return torch.cat(rows)
 
 
-def batches(rows, size=256):
-    """All windows in random order: one epoch, of which only the order is held in memory."""
-    for chosen in torch.randperm(len(rows)).split(size):
-        yield rows[chosen]
+def batches(rows):
+    """One epoch: batches (B, context + 1) of all windows in random order."""
+    return rows[torch.randperm(len(rows))].split(SIZE)
 
 
 # %% model
@@ -91,7 +92,7 @@ class FFLM(nn.Module):
     def __init__(self, vocab, context=5, embed=96, hidden=96, direct=False):
         super().__init__()
         self.C, self.context = nn.Embedding(vocab, embed), context
-        nn.init.normal_(self.C.weight, std=0.1)  # from the default, 1, rare words move too little
+        nn.init.normal_(self.C.weight, std=0.1)  # not 1: the few updates of a rare word change it
         self.H, self.U = nn.Linear(context * embed, hidden), nn.Linear(hidden, vocab)
         self.W = nn.Linear(context * embed, vocab, bias=False) if direct else None
         self.dropout = nn.Dropout(0.1)
@@ -99,7 +100,7 @@ class FFLM(nn.Module):
     def forward(self, words):  # (B, context) -> logits (B, V)
         x = self.dropout(self.C(words).flatten(1))  # (B, context * m), in the order of the words
         y = self.U(self.dropout(torch.tanh(self.H(x))))  # (B, h), then (B, V)
-        return y + self.W(x) if self.W else y
+        return y + self.W(x) if self.W is not None else y
 
 
 # %% evaluation
@@ -125,12 +126,12 @@ def generate(model, ids):
 
 # %% training
 def train(model, epochs, steps, held_out):
-    """AdamW on the cross-entropy of the next word: [(epoch, held-out perplexity), ...].
-    epochs holds an iterable of batches (B, context + 1) for each epoch; steps: batches in all."""
-    epochs, curve = list(epochs), []
+    """AdamW on the cross-entropy of the next word: [(step, held-out perplexity), ...].
+    epochs yields for each epoch its batches (B, context + 1), steps batches in all."""
+    curve = []
     adam = torch.optim.AdamW(model.parameters(), fused=True)
     cycle = torch.optim.lr_scheduler.OneCycleLR(adam, 5e-3, steps, cycle_momentum=False)
-    for step, rows in enumerate((rows for epoch in epochs for rows in epoch), 1):
+    for step, rows in enumerate(chain.from_iterable(epochs), 1):
         model.train()  # with dropout
         loss = cross_entropy(model(rows[:, :-1]), rows[:, -1])
         adam.zero_grad()
@@ -138,8 +139,8 @@ def train(model, epochs, steps, held_out):
         adam.step()
         cycle.step()
         if step * 20 % steps < 20:  # twenty times in all, the last one at the end
-            curve.append((step / steps * len(epochs), evaluate(model, held_out)))
-            print("epoch {:.1f}: held-out perplexity {:.1f}".format(*curve[-1]), flush=True)
+            curve.append((step, evaluate(model, held_out)))
+            print(f"step {step} of {steps}: held-out perplexity {curve[-1][1]:.1f}", flush=True)
     return curve
 
 
@@ -149,7 +150,7 @@ def draw(curve, unigram, path):
     fig, ax = plt.subplots(layout="constrained")
     ax.plot(*zip(*curve), "o-", label="network")
     ax.axhline(unigram, color="gray", linestyle="--", label="unigram")
-    ax.set(title="Held-out perplexity", xlabel="epoch", ylabel="perplexity")
+    ax.set(title="Held-out perplexity", xlabel="training step", ylabel="perplexity")
     ax.legend()
     fig.savefig(path, dpi=150)
 
@@ -168,7 +169,7 @@ def main(
 
     Args:
         text: UTF-8 text NAME.txt (and NAME_test.txt, if there is one); without it, docstrings.
-        min_count: Words rarer than this in the training set are <unk>.
+        min_count: Words rarer than this in the training set are <unk>; at least 2 to learn <unk>.
         epochs: Passes over the training set.
         prompt: The beginning of a sentence, which the model completes.
         seed: Of the weights, the order, dropout and the words drawn.
@@ -181,21 +182,20 @@ def main(
     counts = Counter(word for sentence in training for word in sentence)
     words = ["<s>", "<unk>", *(word for word in counts if counts[word] >= min_count)]
     if len(words) == 2 or not test:
-        raise ValueError(f"{text} is too short: give more text or a lower --min-count")
+        raise ValueError(f"{text or 'the docstrings'}: too short; more text or a lower --min-count")
     vocabulary = {word: i for i, word in enumerate(words)}
     model = FFLM(len(words)).to(device)
     rows, held_out = (windows(s, vocabulary, model.context).to(device) for s in (training, test))
     data = (batches(rows) for _ in range(epochs))
-    curve = train(model, data, epochs * len(rows.split(256)), held_out)
-    uses = torch.bincount(rows[:, -1], minlength=len(words)) + 1  # none has probability 0
-    unigram = (uses.sum() / uses)[held_out[:, -1]].log().mean().exp().item()  # e to the mean -log P
-    print(f"held-out perplexity {curve[-1][1]:.1f}, unigram baseline {unigram:.1f}")
+    curve = train(model, data, epochs * len(rows.split(SIZE)), held_out)
+    _, network = curve[-1]
+    uses = torch.bincount(rows[:, -1], minlength=len(words)) + 1  # add-one smoothing
+    unigram = (-(uses / uses.sum()).log()[held_out[:, -1]].mean()).exp().item()
+    print(f"held-out perplexity {network:.1f}, unigram baseline {unigram:.1f}")
     ids = [vocabulary.get(word, UNK) for word in sum(split_sentences(prompt), ())]
     print(*[words[i] for i in generate(model, ids)])
     draw(curve, unigram, figure)
-    return dict(
-        perplexity=curve[-1][1], unigram_perplexity=unigram, model=model, vocabulary=vocabulary
-    )
+    return dict(perplexity=network, unigram_perplexity=unigram, model=model, vocabulary=vocabulary)
 
 
 if __name__ == "__main__":
