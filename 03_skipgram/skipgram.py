@@ -1,8 +1,8 @@
-"""Skip-gram with negative sampling: Mikolov et al. (2013); Jurafsky and Martin, section 6.8.
+"""Skip-gram: Mikolov et al. (2013), "Distributed representations of words and phrases".
 
 Learns word embeddings from the docstrings of numpy, matplotlib and torch, or from any text.
 Run: python skipgram.py --near row red
-Result: 0.551 of 69 analogies are answered first, 0.667 within five words; PPMI: 0.435 and 0.609.
+Result: 0.551 accuracy and 0.667 accuracy@5 on 69 analogies; counting words (PPMI): 0.435, 0.609.
 Shapes: B words in a batch, N negative samples, P pairs, D width, V words, T words of the text.
 """
 
@@ -20,16 +20,14 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import regex as re
 import torch
-import torch.nn.functional as F
 import tyro
-from matplotlib import font_manager
 from torch import nn
 
 FOLDERS = "numpy/** matplotlib/** torch torch/nn/** torch/optim/** torch/distributions/**"
-WORD = r"(?V1)\p{Han}|[\w--[\p{Han}\d_]]+"  # a Han character, or letters with their marks
-END = r"\n\s*\n|[.!?।。！？…]\s*\n"  # of a passage: an empty line, a sentence that ends a line
-SIZE = 256  # words of the text in a batch, before subsampling
-FONTS = ["DejaVu Sans", "Noto Sans Devanagari", "Noto Sans CJK SC", "Nirmala UI", "Microsoft YaHei"]
+WORD = r"(?V1)\p{Han}|[\w--[\p{Han}\d_]]+"  # one Han character, or letters with their accents
+END = r"\n\s*\n|[.!?।。！？…]\s*\n"  # a passage ends: empty line, or end of sentence and line
+SIZE = 256  # a batch is this many consecutive words of the text; no window crosses its ends
+FONTS = "DejaVu Sans", "Noto Sans Devanagari", "Noto Sans CJK SC", "Nirmala UI", "Microsoft YaHei"
 
 
 # %% data
@@ -50,9 +48,8 @@ def read_text(path):
 
 
 def encode(text, min_count):
-    """Returns {word: id}, frequent words first; of each of the T known words, id and passage (T,).
-
-    A passage that has the same words as an earlier one is left out.
+    """Returns the vocabulary {word: id}, frequent words first, and, for every known word of the
+    text, its id (T,) and the number of its passage (T,). A passage of the same words counts once.
     """
     passages = re.split(END, unicodedata.normalize("NFC", text.lower()))
     passages = dict.fromkeys(tuple(re.findall(WORD, passage)) for passage in passages)
@@ -66,19 +63,19 @@ def encode(text, min_count):
 def batches(ids, passage, window=5, samples=64):
     """One epoch: words (B,), near (B, B), negative samples (N,).
 
-    near[t, c] is True where word c is a context of the target t: of its passage, within a radius.
+    near[t, c] is True where word c is a context of the target t: in its passage and its window.
     """
     counts = ids.bincount()
-    keep = (1e-3 * len(ids) / counts).sqrt()  # subsampling of frequent words [2.3]
+    keep = (1e-3 * len(ids) / counts).sqrt()  # probability to keep a word, sqrt(t / f) [2.3]
     chunks = list(zip(ids.split(SIZE), passage.split(SIZE)))
-    noise = counts.pow(0.75).multinomial(samples * len(chunks), replacement=True)  # [2.2]
-    for i, noise in zip(torch.randperm(len(chunks)), noise.split(samples)):
+    drawn = counts.pow(0.75).multinomial(samples * len(chunks), replacement=True)  # [2.2]
+    for i, noise in zip(torch.randperm(len(chunks)), drawn.split(samples)):
         words, passages = chunks[i]
         kept = torch.rand_like(keep[words]) < keep[words]
         words, passages = words[kept], passages[kept]
         place = torch.arange(len(words), device=words.device)
         distance = (place[:, None] - place).abs()
-        radius = torch.randint_like(words, 1, window + 1)[:, None]  # of each target
+        radius = torch.randint_like(words, 1, window + 1)[:, None]  # of each target's window
         near = (distance > 0) & (distance <= radius) & (passages[:, None] == passages)
         yield words, near, noise
 
@@ -95,42 +92,43 @@ class SkipGram(nn.Module):
         nn.init.zeros_(self.C.weight)
 
     def forward(self, words, near, noise, k=5):
-        """Equation (4) of each pair in near: -log s(w.c) - k times the mean of log s(-w.n)."""
+        """The loss (P,) of each pair in near: -log sigmoid(w.c) - k E[log sigmoid(-w.n)], equation
+        (4). All targets share the N samples n, whose mean estimates the expectation E."""
         targets = self.W(words)
-        positive = F.logsigmoid(torch.einsum("td,cd->tc", targets, self.C(words)))
-        negative = F.logsigmoid(-torch.einsum("td,nd->tn", targets, self.C(noise)))
-        return -(positive + k * negative.mean(1, keepdim=True))[near]
+        positive = nn.functional.logsigmoid(torch.einsum("td,cd->tc", targets, self.C(words)))
+        negative = nn.functional.logsigmoid(-torch.einsum("td,nd->tn", targets, self.C(noise)))
+        losses = -positive - k * negative.mean(1, keepdim=True)
+        return losses[near]
 
 
 # %% evaluation
 def nearest(unit, index, a, b, c):
     """The five words nearest to b + c - a by cosine: the answers to a : b :: c : ?
-
-    unit (V, D) has rows of length one. A question with an unknown word has no answer.
-    """
-    if not index.keys() >= {a, b, c}:
+    unit (V, D) has rows of length one. A question with an unknown word has no answer. Three times
+    the same word asks for its neighbours: b + c - a is that word."""
+    if not {a, b, c} <= set(index):
         return []
     similarity = unit @ (unit[index[b]] + unit[index[c]] - unit[index[a]])
-    words, order = list(index), similarity.argsort(descending=True)[:8]
-    return [words[i] for i in order if words[i] not in (a, b, c)][:5]
+    words = [list(index)[i] for i in similarity.argsort(descending=True)[:8]]  # 5 + a, b and c
+    return [word for word in words if word not in {a, b, c}][:5]
 
 
 def evaluate(unit, index):
     """Accuracy and accuracy@5 on analogies.txt; no answer is a wrong answer."""
-    questions = Path(__file__).with_name("analogies.txt").read_text().splitlines()
+    lines = Path(__file__).with_name("analogies.txt").read_text("utf-8").splitlines()
     first = five = 0
-    for a, b, c, d in map(str.split, questions):
-        answers = nearest(unit, index, a, b, c)
-        first += answers[:1] == [d]
-        five += d in answers
-    return first / len(questions), five / len(questions)
+    for *question, answer in map(str.split, lines):
+        answers = nearest(unit, index, *question)
+        first += answers[:1] == [answer]
+        five += answer in answers
+    return first / len(lines), five / len(lines)
 
 
 # %% training
 def train(model, epochs, steps, lr=0.025):
     """SGD, its learning rate falling linearly to 0; epochs yields for each epoch its batches."""
     sgd = torch.optim.SGD(model.parameters(), lr)
-    schedule = torch.optim.lr_scheduler.LinearLR(sgd, 1, 0, steps)
+    schedule = torch.optim.lr_scheduler.LinearLR(sgd, 1, end_factor=0, total_iters=steps)
     for step, batch in enumerate(chain.from_iterable(epochs), 1):
         losses = model(*batch)
         sgd.zero_grad()
@@ -144,12 +142,13 @@ def train(model, epochs, steps, lr=0.025):
 # %% figure
 def draw(unit, index, path):
     """The words of map.txt, or the most frequent ones, on their two principal components."""
-    words = Path(__file__).with_name("map.txt").read_text().split()
-    if not index.keys() >= {*words}:
+    words = Path(__file__).with_name("map.txt").read_text("utf-8").split()
+    if not set(words) <= set(index):
         words = list(index)[:50]
     points = unit[[index[word] for word in words]]
     points = points @ torch.pca_lowrank(points)[2][:, :2]
-    plt.rcParams["font.family"] = [font for font in FONTS if font in font_manager.get_font_names()]
+    plt.set_loglevel("error")  # silent about fonts that are not installed
+    plt.rcParams["font.family"] = FONTS
     fig, ax = plt.subplots(figsize=(10, 7), layout="constrained")
     ax.scatter(*points.T, c=range(len(words)))
     for word, point in zip(words, points):
@@ -185,10 +184,10 @@ def main(
     index, ids, passage = encode(read_text(text), min_count)
     if len(index) < 2:
         raise ValueError(f"{text}: needs two words seen {min_count} times, or --min-count 1")
-    ids, passage = ids.to(device), passage.to(device)
     model = SkipGram(len(index)).to(device)
-    train(model, (batches(ids, passage) for _ in range(epochs)), epochs * len(ids.split(SIZE)))
-    unit = F.normalize(model.W.weight.detach()).cpu()
+    data = (batches(ids.to(device), passage.to(device)) for _ in range(epochs))
+    train(model, data, epochs * len(ids.split(SIZE)))
+    unit = nn.functional.normalize(model.W.weight.detach()).cpu()
     for word in unicodedata.normalize("NFC", " ".join(near).lower()).split():
         print(word, "->", *nearest(unit, index, word, word, word) or ["unknown word"])
     first, five = evaluate(unit, index)

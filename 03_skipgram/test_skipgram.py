@@ -1,10 +1,7 @@
 """Skip-gram against the equations of the paper; its text, windows, training and analogies."""
 
-import os
 import random
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -68,16 +65,6 @@ def test_loss_and_gradients_equal_a_loop_over_pairs(equation):
     torch.testing.assert_close(*list(names.values())[-2:])
 
 
-def test_a_step_changes_the_rows_of_its_words_and_no_others():
-    model, batch = small(skipgram.SkipGram)
-    before = [weight.detach().clone() for weight in model.parameters()]
-    skipgram.train(model, [[batch]], 1)
-    assert all(weight.grad.is_sparse for weight in model.parameters())
-    W, C = ((a != b).any(1) for a, b in zip(before, model.parameters()))
-    assert W.nonzero().flatten().tolist() == [0, 1, 2, 4, 8]
-    assert C.nonzero().flatten().tolist() == [0, 1, 2, 3, 4, 8]  # with the negative sample 3
-
-
 def test_the_sum_of_the_losses_descends_at_a_rate_that_falls_linearly_to_zero(capsys):
     model = torch.nn.Linear(1, 1, bias=False)  # train uses of a model its call and its weights
     torch.nn.init.zeros_(model.weight)
@@ -103,9 +90,7 @@ def test_the_radius_of_a_window_is_drawn_anew_for_each_target():
         counts += torch.tensor([near.diagonal(d).sum() for d in range(6)])
         before, after = near.tril().sum(1)[5:-5], near.triu().sum(1)[5:-5]
         assert torch.equal(before, after) and {*before.tolist()} == {1, 2, 3, 4, 5}
-    torch.testing.assert_close(
-        counts[1:] / counts[1], torch.arange(5, 0, -1) / 5, atol=0.05, rtol=0
-    )
+    assert torch.allclose(counts[1:] / counts[1], torch.arange(5, 0, -1) / 5, atol=0.05, rtol=0)
 
 
 def test_subsampling_keeps_what_the_formula_says():
@@ -141,20 +126,11 @@ def test_words_are_letters_with_their_marks_and_han_characters():
     assert set(index) == {"किताब", "क्\u200dष", "don", "t", "x", "读", "书", "ça"}
 
 
-def test_the_vocabulary_is_the_same_in_every_process():
-    words = [f"{a}{b}" for a in "bcdfg" for b in "aeiou"]  # ties all over
-    content = " ".join(words + words[7:12])
-    code = f"import skipgram; print(*skipgram.encode({content!r}, 1)[0])"
-    seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
-    env = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(HERE)}
-    there = subprocess.check_output([sys.executable, "-c", code], env=env, text=True).split()
-    assert there == list(skipgram.encode(content, 1)[0]) == words[7:12] + words[:7] + words[12:]
-
-
 def test_it_learns_and_its_vectors_are_written_for_other_programs(text, capsys, monkeypatch):
     run = skipgram.main(text, ("RED", "none"), epochs=15, figure=text.with_name("f.png"))
     unit, index = run["unit"], run["index"]
     assert set(skipgram.nearest(unit, index, "one", "one", "one")[:2]) == {"two", "three"}
+    assert all(weight.grad.is_sparse for weight in run["model"].parameters())
     printed = capsys.readouterr().out
     assert re.search("red -> (blue green|green blue) .*\nnone -> unknown word", printed)
     losses = [float(loss) for loss in re.findall("loss (.*)", printed)]
@@ -168,7 +144,6 @@ def test_it_learns_and_its_vectors_are_written_for_other_programs(text, capsys, 
     assert header == "6 100" and [row.split()[0] for row in rows] == list(index)
     numbers = torch.tensor([[*map(float, row.split()[1:])] for row in rows])
     torch.testing.assert_close(numbers, unit)
-    torch.testing.assert_close(numbers.norm(dim=1), torch.ones(6))
 
 
 def test_two_runs_print_the_same_numbers(text, capsys):
@@ -186,8 +161,8 @@ def test_analogies_by_hand():
     unit = F.normalize(torch.tensor([[1.0, 0, 0], [1, 0, 1], [0, 1, 0], [0, 1, 1], [1, 0.5, 0]]))
     assert skipgram.nearest(unit, index, "row", "rows", "column") == ["columns", "the"]
     assert skipgram.nearest(unit, index, "row", "rows", "cat") == []
-    right = ["row rows column columns", "column columns row rows"]
-    known = [*right, "rows columns row column"]  # the three of the list that know these words
+    # the three questions of the list that know these words
+    known = ["row rows column columns", "column columns row rows", "rows columns row column"]
     lines = (HERE / "analogies.txt").read_text().splitlines()
     assert len(lines) == 69 and set(known) <= set(lines)
     assert skipgram.evaluate(unit, index) == (3 / 69, 3 / 69)
@@ -195,17 +170,7 @@ def test_analogies_by_hand():
     assert skipgram.evaluate(unit, index)[0] < 3 / 69 == skipgram.evaluate(unit, index)[1]
 
 
-BAD = {
-    "none.txt": (None, "No such file"),
-    "one.txt": (b"word " * 9, "one.txt: needs two words seen 5 times, or --min-count"),
-    "third.txt": (b"a\nb\n\xf1", "third.txt, line 3: not UTF-8; save the file as UTF-8"),
-}
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_a_bad_file_is_refused_in_one_sentence(tmp_path, name):
-    content, sentence = BAD[name]
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises((ValueError, OSError), match=sentence):
-        skipgram.main(tmp_path / name, figure=tmp_path / "f.png", device="cpu")
+def test_a_text_with_too_few_words_is_refused_in_one_sentence(tmp_path):
+    (tmp_path / "one.txt").write_text("word " * 9)
+    with pytest.raises(ValueError, match="one.txt: needs two words seen 5 times, or --min-count"):
+        skipgram.main(tmp_path / "one.txt", figure=tmp_path / "f.png")
