@@ -109,7 +109,7 @@ def nearest(unit, index, a, b, c):
     if not {a, b, c} <= set(index):
         return []
     similarity = unit @ (unit[index[b]] + unit[index[c]] - unit[index[a]])
-    words = [list(index)[i] for i in similarity.argsort(descending=True)[:8]]  # 5 + a, b and c
+    words = [list(index)[i] for i in similarity.argsort(descending=True)[:8]]  # 5 and a, b, c
     return [word for word in words if word not in {a, b, c}][:5]
 
 
