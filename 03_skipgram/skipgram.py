@@ -180,6 +180,7 @@ def main(
         device: cpu, cuda, mps or xpu; default: the accelerator, if there is one
         figure: file of the figure"""
     torch.manual_seed(seed)
+    torch.set_num_threads(1)  # the tensors are too small for more
     device = device or torch.accelerator.current_accelerator(check_available=True) or "cpu"
     index, ids, passage = encode(read_text(text), min_count)
     if len(index) < 2:

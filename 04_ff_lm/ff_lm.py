@@ -82,7 +82,8 @@ def windows(sentences, vocabulary, context):
 
 def batches(rows):
     """One epoch: batches (B, context + 1) of all windows in random order."""
-    return rows[torch.randperm(len(rows))].split(SIZE)
+    for chosen in torch.randperm(len(rows)).split(SIZE):
+        yield rows[chosen]
 
 
 # %% model

@@ -148,7 +148,7 @@ class Bert(nn.Module):
     def __init__(self, vocab, d_model=96, heads=4, layers=2, d_ff=384, max_len=44):
         super().__init__()
         self.words = nn.Embedding(vocab, d_model)
-        self.positions = nn.Embedding(max_len, d_model)  # learned, not sines
+        self.positions = nn.Embedding(max_len, d_model)  # learned, not sinusoidal
         self.segments = nn.Embedding(2, d_model)  # sentence A or B
         self.norm = nn.LayerNorm(d_model)
         self.layers = nn.ModuleList(Layer(d_model, heads, d_ff) for _ in range(layers))
@@ -175,7 +175,7 @@ class Bert(nn.Module):
 def evaluate(model, held_out):
     """Perplexity and accuracy on masked words, also of the unigram, and next-sentence accuracy.
 
-    The unigram is counted on the targets themselves: nothing that ignores context is better.
+    The unigram model is counted on the targets themselves: none that ignores context is better.
     """
     results = ((*model(*inputs), *targets) for inputs, targets in held_out)
     word_logits, pair_logits, words, is_random = map(torch.cat, zip(*results))
@@ -201,7 +201,7 @@ def fill_masks(model, tokenizer, sentence):
 
 # %% training
 def train(model, epochs, steps, held_out, peak=3e-3):
-    """Trains with AdamW on the sum of both losses; returns what evaluate finds on the way.
+    """Trains with AdamW on the sum of both losses; returns the metrics during training.
 
     `epochs` yields for each epoch its batches, `steps` batches in all. The learning rate rises to
     `peak` and falls to 0.
