@@ -415,7 +415,7 @@ def sentence(kind):
         return None
     es, en, mark, pairs = made
     if mark == "?" and re.search(r"(am|do|did) i\b|^(are|do|did) we\b", en):
-        return None  # nobody asks what he knows
+        return None  # no questions about oneself
     es, en = contract(es, en)
     if mark == "." and chance(0.1):
         mark = "!"
@@ -437,7 +437,7 @@ def tokens(text):
 
 
 def held_out(pair):
-    """Whether the combination of two lemmas is only for the test set: its own dice decide."""
+    """Whether the combination of two lemmas is only for the test set: a hash of them decides."""
     return random.Random(" ".join(pair)).random() < HELD_OUT
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import picture
+import figure
 import pytest
 import report
 import torch
@@ -58,5 +58,5 @@ def pytest_terminal_summary(terminalreporter, config):
         path = Path(config.option.benchmark_json)
         results = report.read(path)
         terminalreporter.write_line("\n" + report.text(*results))
-        picture.draw(*results, path.with_suffix(".png"))
+        figure.draw(*results, path.with_suffix(".png"))
         terminalreporter.write_line(f"\nresults: {path}, figure: {path.with_suffix('.png')}")

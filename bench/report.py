@@ -5,7 +5,7 @@ import sys
 from math import nan
 from pathlib import Path
 
-from picture import draw
+from figure import draw
 
 HERE = Path(__file__).parent
 
