@@ -64,8 +64,10 @@ def sections():
 @functools.cache
 def run(main, settings):
     """The result of main, what it printed, and the state of the random numbers afterwards."""
+    threads = torch.get_num_threads()
     with TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as output:
         result = main(**{"figure": Path(folder) / "figure.png", **dict(settings)})
+    torch.set_num_threads(threads)  # skip-gram takes one
     return result, output.getvalue(), torch.get_rng_state()
 
 
