@@ -2,7 +2,7 @@
 
 Learns word embeddings from the docstrings of numpy, matplotlib and torch, or from any text.
 Run: python skipgram.py --near row red
-Result: 0.551 accuracy and 0.667 accuracy@5 on 69 analogies; counting words (PPMI): 0.435, 0.609.
+Result: 0.551 accuracy and 0.667 accuracy@5 on 69 analogies; count-based (PPMI): 0.435 and 0.609.
 Shapes: B words in a batch, N negative samples, P pairs, D width, V words, T words of the text.
 """
 
@@ -126,7 +126,7 @@ def evaluate(unit, index):
 
 # %% training
 def train(model, epochs, steps, lr=0.025):
-    """SGD, its learning rate falling linearly to 0; epochs yields for each epoch its batches."""
+    """SGD with linear decay of the learning rate to 0; epochs yields for each epoch its batches."""
     sgd = torch.optim.SGD(model.parameters(), lr)
     schedule = torch.optim.lr_scheduler.LinearLR(sgd, 1, end_factor=0, total_iters=steps)
     for step, batch in enumerate(chain.from_iterable(epochs), 1):
