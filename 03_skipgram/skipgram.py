@@ -6,10 +6,6 @@ Result: 0.551 accuracy and 0.667 accuracy@5 on 69 analogies; count-based (PPMI):
 Shapes: B words in a batch, N negative samples, P pairs, D width, V words, T words of the text.
 """
 
-# /// script
-# dependencies = ["torch==2.13.0", "numpy==2.4.6", "matplotlib==3.11.2", "tyro==1.0.17",
-#   "regex==2026.11.19"]
-# ///
 import sys
 import unicodedata
 import warnings

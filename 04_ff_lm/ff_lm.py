@@ -5,10 +5,6 @@ Result: held-out perplexity 106.7; a unigram model has 423.3.
 Shapes: B batch, N windows, V words in the vocabulary, m embedding size, h hidden units.
 """
 
-# /// script
-# dependencies = ["torch==2.13.0", "numpy==2.4.6", "matplotlib==3.11.2", "tyro==1.0.17",
-#   "regex==2026.11.19"]
-# ///
 import sys
 import unicodedata
 from collections import Counter

@@ -7,10 +7,6 @@ Shapes: B batch, S source length, T target length, D model width, H heads, V tar
 Masks: True hides. Numbers in brackets are sections of the paper.
 """
 
-# /// script
-# requires-python = ">=3.11"
-# dependencies = ["matplotlib==3.11.2", "regex==2026.11.19", "torch==2.13.0", "tyro==1.0.17"]
-# ///
 import math
 import sys
 import unicodedata

@@ -8,11 +8,6 @@ Shapes: B batch, S length, D model width, H heads, V vocabulary, N prediction ta
 Masks: True hides. Numbers in brackets are sections of the paper.
 """
 
-# /// script
-# requires-python = ">=3.11"
-# dependencies = ["matplotlib==3.11.2", "numpy==2.4.6", "regex==2026.11.19", "tokenizers==0.23.3",
-#   "torch==2.13.0", "tyro==1.0.17"]
-# ///
 import math
 import sys
 import unicodedata
