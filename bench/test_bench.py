@@ -23,9 +23,8 @@ from torch.utils.flop_counter import FlopCounterMode
 def test_the_formulas_give_the_operations_that_pytorch_counts():
     tensors = torch.empty(3, *bench_attention.PROGRAMS["06_bert"], device="meta")
     rows = [(v, tensors, bench_attention.about("cpu", "06_bert")) for v in (matrices, fused)]
-    for variant in (bench_einsum.matmul_diagonal, bench_einsum.einsum):
-        row = bench_einsum.about("cpu", "small", variant)
-        rows.append((variant, bench_einsum.word_vectors(64), row))
+    for v in (bench_einsum.matmul_diagonal, bench_einsum.einsum):
+        rows.append((v, bench_einsum.word_vectors(64), bench_einsum.about("cpu", "small", v)))
     for variant, inputs, row in rows:
         with FlopCounterMode(display=False) as counter:
             variant(*inputs)
@@ -56,26 +55,23 @@ def test_the_check_allows_for_rounding_but_not_for_one_wrong_element_per_row():
             harness.check(wrong, exact)
 
 
-VARIANTS = {
-    "right": matrices,
-    "unscaled": lambda q, k, v: (q @ k.transpose(-2, -1)).softmax(-1) @ v,
-    "without device": lambda q, k, v: matrices(q, k, v) + torch.zeros(1),
-}
+WRONG = [lambda q, k, v: (q @ k.mT).softmax(-1) @ v]  # not scaled
+WRONG += [lambda q, k, v: matrices(q, k, v) + torch.zeros(1)]  # a tensor on no device
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("variant", [matrices, *WRONG])
 @pytest.mark.parametrize("device, threads", [("cpu", 1), ("cores", 2)])
 @pytest.mark.parametrize("wrap", [lambda variant: variant, harness.with_gradients])
-def test_only_what_is_right_is_timed(name, device, threads, wrap, monkeypatch):
+def test_only_what_is_right_is_timed(variant, device, threads, wrap, monkeypatch):
     monkeypatch.setattr(harness, "CORES", 2)
     benchmark, calls = Mock(enabled=False, extra_info={}), []
     benchmark.side_effect = lambda *_: calls.append(torch.get_num_threads())
     inputs = [tensor.requires_grad_() for tensor in torch.randn(3, 1, 2, 9, 8).unbind()]
     row = dict(topic="", number=9, reference=wrap(bench_attention.reference))
     problem = pytest.raises(AssertionError, match="relative error|without device=")
-    with contextlib.nullcontext() if name == "right" else problem:
-        harness.measure(benchmark, device, wrap(VARIANTS[name]), *inputs, **row)
-    assert calls == ([threads] if name == "right" else [])
+    with contextlib.nullcontext() if variant is matrices else problem:
+        harness.measure(benchmark, device, wrap(variant), *inputs, **row)
+    assert calls == ([threads] if variant is matrices else [])
 
 
 def test_a_reference_is_another_computation():
@@ -122,14 +118,11 @@ def test_every_claim_is_about_rows_that_the_device_measures(device, monkeypatch)
 
 
 def test_every_variant_runs_on_pretended_cuda_tensors(monkeypatch):
-    """Two devices in one operation are an error there. Slices, copies from the CPU and gradients
-    need a real GPU."""
-    variants = {}
-    for name, (variant, inputs) in rows_of("gpu", monkeypatch).items():
-        variants.setdefault((name.split("/")[2], len(inputs)), (variant, inputs))
+    """Slices, copies from the CPU and gradients need a real GPU."""
+    rows = rows_of("gpu", monkeypatch)
     with FakeTensorMode(), torch.no_grad():
-        for (name, _), (variant, inputs) in variants.items():
-            if not inputs[0].requires_grad and name not in ("x[:, ::2]", "copy_and_product"):
+        for name, (variant, inputs) in rows.items():
+            if not inputs[0].requires_grad and not name.endswith(("x[:, ::2]", "and_product")):
                 inputs = [torch.empty(x.shape, dtype=x.dtype, device="cuda") for x in inputs]
                 assert variant(*inputs).device.type == "cuda", name
 
@@ -169,13 +162,11 @@ def test_two_machines_stand_side_by_side(tmp_path):
 
 
 def test_verdicts():
-    row, other = dict(seconds=6, noise=0), dict(seconds=2, noise=0)
-    limits = [">= 1", ">= 4", "<= 2", "<= 2.8"]
-    answers = [report.verdict(row, other, "seconds", limit) for limit in limits]
-    assert answers == ["3.00 yes", "3.00 no", "3.00 no", "3.00 too close"]
-    noisy = report.verdict(row | dict(noise=0.3), other | dict(noise=0.3), "seconds", ">= 2")
-    assert noisy == "3.00 too close"
-    assert report.verdict(row, None, "seconds", ">= 1") == "not here"
+    row, other, noisy = (dict(seconds=s, noise=n) for s, n in ((6, 0), (2, 0), (2, 0.6)))
+    cases = [(other, ">= 1", "3.00 yes"), (other, ">= 4", "3.00 no"), (other, "<= 2", "3.00 no")]
+    cases += [(other, "<= 2.8", "3.00 too close"), (noisy, ">= 2", "3.00 too close")]
+    for second, limit, answer in [*cases, (None, ">= 1", "not here")]:
+        assert report.verdict(row, second, "seconds", limit) == answer
 
 
 def test_pytest_bench_measures_what_is_selected(tmp_path):
