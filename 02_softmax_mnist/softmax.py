@@ -38,6 +38,7 @@ def read_idx(folder, name, *shape):
         data = path.read_bytes()
         data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
         header = 4 + 4 * data[3]  # 0, 0, 8 for bytes, the number of dimensions, their sizes
+        assert shape != (-1,) or max(data[header:]) < 10, "a label is above 9"
         return torch.frombuffer(bytearray(data[header:]), dtype=torch.uint8).view(shape)
     except Exception as error:
         raise ValueError(f"cannot read {path}: {error}") from error

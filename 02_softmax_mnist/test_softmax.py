@@ -100,27 +100,26 @@ def test_mnist_is_read_by_the_beginnings_of_its_names(end, pack, tmp_path):
 WHOLE = idx(torch.zeros(13, 28, 28, dtype=torch.int))
 BROKEN = [None, b"", b"\0\0\x08", WHOLE[:-1], WHOLE + b"x", WHOLE[: 16 + 784], b"<html>404</html>"]
 BROKEN += [gzip.compress(WHOLE)[:-9], b"\x1f\x8bnonsense", WHOLE[: 16 + 13 * 14 * 14]]
+BROKEN += [idx(torch.arange(11))]  # labels above 9
 
 
 @pytest.mark.parametrize("content", BROKEN)
 @pytest.mark.parametrize("part", ["train", "t10k"])
 def test_a_broken_or_missing_file_is_named_in_one_sentence(part, content, tmp_path, monkeypatch):
     small_mnist(tmp_path)
-    path = tmp_path / f"{part}-images-idx3-ubyte.gz"
+    name = f"{part}-labels" if content == BROKEN[-1] else f"{part}-images"
+    path = next(tmp_path.glob(f"{name}*"))
     path.write_bytes(content) if content is not None else path.unlink()
     monkeypatch.setattr("sys.argv", ["softmax.py", "--data", str(tmp_path)])
-    with pytest.raises(SystemExit, match=rf"^softmax.py: cannot read .*{part}-images.*$"):
+    with pytest.raises(SystemExit, match=rf"^softmax.py: cannot read .*{name}.*$"):
         runpy.run_path(softmax.__file__, run_name="__main__")
 
 
 @pytest.fixture
 def site(monkeypatch):
-    """A web server at site.url, which answers what site.reply does."""
+    """A web server at site.url, which answers what site.do_GET does."""
 
     class Site(BaseHTTPRequestHandler):
-        def do_GET(self):
-            Site.reply(self)
-
         def log_message(self, *_):
             pass
 
@@ -151,13 +150,13 @@ FAILURES["silent"] = lambda handler: threading.Event().wait(0.5)
 def test_a_failed_download_leaves_nothing(failure, site, tmp_path, monkeypatch, capsys):
     timeout, asked = socket.setdefaulttimeout, []
     monkeypatch.setattr(socket, "setdefaulttimeout", lambda s: [asked.append(s), timeout(0.1)])
-    site.reply = FAILURES[failure]
+    site.do_GET = FAILURES[failure]
     assert not softmax.download(tmp_path / "data", site.url) and asked == [10]
     assert capsys.readouterr().out.startswith("MNIST cannot be downloaded (")
     assert not list((tmp_path / "data").iterdir())
-    site.reply = answer(b"right")
+    site.do_GET = answer(b"right")
     assert softmax.download(tmp_path / "data", site.url)
-    site.reply = FAILURES[failure]  # is not asked again
+    site.do_GET = FAILURES[failure]  # is not asked again
     assert softmax.download(tmp_path / "data", site.url)
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["a.gz"]
 
