@@ -40,7 +40,7 @@ def test_sentences_of_a_text_by_hand():
 
 
 def test_docstrings_give_their_prose(tmp_path, monkeypatch):
-    code = 'x = 1\n"""Adds one. Not np.sum. Not x = 1. Yes.\n\n    Notes\n    -----\n    Adds two."""\n'
+    code = 'x = 1\n"""Adds one. No np.sum. No x = 1. Yes.\n\n    Notes\n    ---\n    Adds two."""\n'
     for name in "numpy", "matplotlib", "torch", "other":
         (tmp_path / name / "deep").mkdir(parents=True)
         (tmp_path / name / "deep" / "a.py").write_text(code + f'# No.\n"""See"""\n"""In {name}."""')
