@@ -2,12 +2,11 @@
 
 It learns Spanish to English from pairs.tsv; pairs_test.tsv has new combinations of its words.
 Run: python transformer.py
-Result: exact match 0.983 on the test set (nearest-neighbour baseline: 0.000).
+Result: exact match 0.984 on the test set (nearest-neighbour baseline: 0.000).
 Shapes: B batch, S source length, T target length, D model width, H heads, V target vocabulary.
 Masks: True hides. Numbers in brackets are sections of the paper.
 """
 
-import math
 import sys
 import unicodedata
 import warnings
@@ -20,9 +19,9 @@ import regex
 import torch
 import tyro
 from torch import nn
+from torch.utils.data import DataLoader
 
 PAD, BOS, EOS, UNK = range(4)  # padding, begin and end of sentence, unknown word
-FONTS = "DejaVu Sans", "Noto Sans Devanagari", "Noto Sans CJK SC", "Nirmala UI", "Microsoft YaHei"
 WORD = r"(?V1)\p{Han}|[\w--\p{Han}]+|[^\w\s]"  # a Han character, a word or a punctuation mark
 
 
@@ -37,10 +36,8 @@ def read_pairs(path):
     for number, line in enumerate(path.read_bytes().rstrip().split(b"\n"), 1):
         try:
             source, target = line.decode("utf-8-sig").split("\t")[:2]
-        except UnicodeDecodeError:
-            raise ValueError(f"{path}, line {number}: not UTF-8; save the file as UTF-8")
         except ValueError:
-            raise ValueError(f"{path}, line {number}: no tab between source and target")
+            raise ValueError(f"{path}, line {number}: not UTF-8 text of source, tab, target")
         yield split_words(source), split_words(target)
 
 
@@ -53,17 +50,19 @@ def build_vocabulary(sentences):
 
 def to_ids(sentences, vocabulary, device):
     """Ids (B, longest + 2): <bos>, the words, <eos>, then padding."""
-    rows = [[BOS, *(vocabulary.get(w, UNK) for w in s.split()), EOS] for s in sentences]
-    rows = [torch.tensor(row) for row in rows]
-    return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD).to(device)
+    rows = []
+    for sentence in sentences:
+        words = f"<bos> {sentence} <eos>".split()
+        rows.append(torch.tensor([vocabulary.get(word, UNK) for word in words]))
+    return nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)  # pads with 0, PAD
 
 
-def batches(pairs, vocabularies, device, size):
-    """One epoch: src (B, S), tgt (B, T). Pairs of similar length go together: little padding."""
-    order = sorted(torch.randperm(len(pairs)).tolist(), key=lambda i: len(pairs[i][0]))
-    groups = torch.tensor(order).split(size)
-    for i in torch.randperm(len(groups)):
-        sides = zip(*[pairs[j] for j in groups[i]])
+def batches(pairs, vocabularies, device):
+    """Yields src (B, S), tgt (B, T). Pairs of similar length go together: little padding."""
+    pairs = sorted(pairs, key=lambda pair: len(pair[0]))
+    size = 64 if len(pairs) > 500 else 16  # a small corpus needs more steps
+    for start in range(0, len(pairs), size):
+        sides = zip(*pairs[start : start + size])
         yield [to_ids(side, vocabulary, device) for side, vocabulary in zip(sides, vocabularies)]
 
 
@@ -80,9 +79,9 @@ def attention(q, k, v, mask):
 
 def positions(length, d_model, device):
     """Sinusoidal positional encodings [3.5], (length, D): sine in even columns, cosine in odd."""
-    frequencies = 10000 ** (-torch.arange(0, d_model, 2, device=device) / d_model)
-    angles = torch.arange(length, device=device)[:, None] * frequencies
-    return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)  # in turn
+    divisors = 10000 ** (torch.arange(0, d_model, 2, device=device) / d_model)
+    angles = torch.arange(length, device=device)[:, None] / divisors
+    return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)
 
 
 class MultiHeadAttention(nn.Module):
@@ -135,16 +134,15 @@ class Transformer(nn.Module):
 
     def embed(self, embedding, ids):  # (B, length) -> (B, length, D)
         x = embedding(ids) * embedding.embedding_dim**0.5  # about as large as the positions [3.4]
-        return self.dropout(x + positions(x.size(1), x.size(2), x.device))
+        return self.dropout(x + positions(*x.shape[1:], x.device))
 
     def forward(self, src, tgt):  # (B, S), (B, T) -> logits (B, T, V)
         padding_mask = (src == PAD)[:, None, None]  # (B, 1, 1, S)
         memory = self.embed(self.src_embedding, src)  # (B, S, D)
         for layer in self.encoder:
             memory = layer(memory, padding_mask)
-        place = torch.arange(tgt.size(1), device=tgt.device)
-        # (T, T): True where the query comes before the key; hides padding, too, which comes last
-        causal_mask = place[:, None] < place
+        # (T, T); it hides the padding of tgt, too, which comes last
+        causal_mask = tgt.new_ones(tgt.size(1), tgt.size(1)).triu(1).bool()
         x = self.embed(self.tgt_embedding, tgt)  # (B, T, D)
         for layer in self.decoder:
             x = layer(x, causal_mask, memory, padding_mask)
@@ -154,11 +152,11 @@ class Transformer(nn.Module):
 # %% evaluation
 @torch.no_grad()
 def greedy(model, sentence, vocabularies):
-    """Greedy decoding of split words: appends the likeliest next word until that is <eos>."""
+    """Greedy decoding of split words: appends the likeliest next word until <eos>, at most 50."""
     model.eval()  # without dropout
     src = to_ids([sentence], vocabularies[0], model.src_embedding.weight.device)
     tgt = src[:, :1]  # both begin with <bos>
-    while tgt[0, -1] != EOS and tgt.size(1) < 3 * src.size(1):
+    while tgt[0, -1] != EOS and tgt.size(1) < 50:
         next_word = model(src, tgt)[:, -1:].argmax(-1)  # (1, 1)
         tgt = torch.cat([tgt, next_word], 1)
     words = list(vocabularies[1])
@@ -197,20 +195,19 @@ def train(model, epochs, steps, peak):
 
 
 # %% figure
-def draw(model, source, vocabularies, path):
-    """Saves the cross-attention weights of the last layer for a translation, head by head."""
-    predicted = [*greedy(model, source, vocabularies).split(), "<eos>"]
-    keys = ["<bos>", *source.split(), "<eos>"]
-    # left by the last step of greedy: (H, T, S)
-    heads = model.decoder[-1].cross_attention.weights[0].cpu().numpy()
+def draw(model, source, translation, path):
+    """Saves the cross-attention weights of the last layer for the last translation, by heads."""
+    keys = f"<bos> {source} <eos>".split()
+    predicted = f"{translation} <eos>".split()
+    heads = model.decoder[-1].cross_attention.weights[0].tolist()  # (H, T, S), left by greedy
     plt.set_loglevel("error")  # silent about fonts that are not installed
-    plt.rcParams["font.family"] = FONTS
+    plt.rcParams["font.family"] = "DejaVu Sans", "Noto Sans Devanagari", "Noto Sans CJK SC"
     fig, axes = plt.subplots(1, len(heads), figsize=(14, 4), layout="constrained")
-    for head, (ax, weights) in enumerate(zip(axes, heads), 1):
-        ax.imshow(weights, vmin=0, vmax=1)
-        ax.set(title=f"Cross-attention, head {head}", xlabel="key", ylabel="predicted word")
+    for ax, weights in zip(axes, heads):
+        ax.imshow(weights)
         ax.set_xticks(range(len(keys)), keys, rotation=90)
-        ax.set_yticks(range(len(weights)), predicted[: len(weights)])
+        ax.set_yticks(range(len(predicted)), predicted)
+        ax.set(title="Cross-attention, one head", xlabel="key", ylabel="predicted word")
     with warnings.catch_warnings(record=True) as caught:
         fig.savefig(path, dpi=150)
     if caught:
@@ -220,7 +217,7 @@ def draw(model, source, vocabularies, path):
 # %% main
 def main(
     data: Path = Path(__file__).parent,
-    epochs: int = 5,
+    epochs: int = 4,
     d_model: int = 96,
     translate: tuple[str, ...] = ("Él duerme.", "¿Lo ven ellas?", "El gato negro bebe leche fría."),
     seed: int = 0,
@@ -243,16 +240,16 @@ def main(
     pairs, test = list(read_pairs(data / "pairs.tsv")), list(read_pairs(data / "pairs_test.tsv"))
     vocabularies = [build_vocabulary(sentences) for sentences in zip(*pairs)]
     model = Transformer(*map(len, vocabularies), d_model, d_ff=4 * d_model).to(device)
-    size = min(64, 1 + len(pairs) // 8)  # small batches for a small corpus: they make more steps
-    epoch_batches = (batches(pairs, vocabularies, device, size) for _ in range(epochs))
-    steps = epochs * math.ceil(len(pairs) / size)
-    losses = train(model, epoch_batches, steps, peak=0.04 * d_model**-0.5)  # D^-0.5 as in [5.3]
+    # the same batches in each epoch, in a new order
+    loader = DataLoader(list(batches(pairs, vocabularies, device)), batch_size=None, shuffle=True)
+    losses = train(model, [loader] * epochs, epochs * len(loader), 0.04 * d_model**-0.5)  # [5.3]
     exact_match = evaluate(model, test, vocabularies)
     print(f"exact match on the test set: {exact_match:.3f}")
     for source in map(split_words, translate):
         words = [w if w in vocabularies[0] else f"<unknown: {w}>" for w in source.split()]
-        print(*words, "->", greedy(model, source, vocabularies))
-    draw(model, source, vocabularies, figure)
+        translation = greedy(model, source, vocabularies)
+        print(*words, "->", translation)
+    draw(model, source, translation, figure)
     return dict(exact_match=exact_match, losses=losses, model=model, vocabularies=vocabularies)
 
 
