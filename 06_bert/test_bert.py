@@ -5,7 +5,7 @@ from pathlib import Path
 import bert
 import pytest
 import torch
-from bert import MASK, PAD, SEP, Bert, batches, evaluate, mask_tokens, read_sentences
+from bert import MASK, PAD, SEP, Bert, batches, evaluate, mask_tokens, read_pairs
 from test_bert_recipes import animals, readme_file
 from torch.nn.functional import cross_entropy, pad
 from transformers import BertConfig, BertForPreTraining
@@ -17,19 +17,19 @@ def text(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def sentences(text):
-    return read_sentences(text)[0]
+def pairs(text):
+    return read_pairs(text)[0]
 
 
 @pytest.fixture(scope="module")
-def tokenizer(sentences):
-    return bert.train_tokenizer(sentences, 120, 40)
+def tokenizer(pairs):
+    return bert.train_tokenizer([a for a, _, _ in pairs], 120, 40)
 
 
 @pytest.fixture
-def batch(sentences, tokenizer):
+def batch(pairs, tokenizer):
     torch.manual_seed(1)
-    return next(batches(sentences, tokenizer, "cpu", 16))
+    return next(batches(pairs, tokenizer, "cpu", 16))
 
 
 def loss_of(model, inputs, targets):
@@ -70,7 +70,7 @@ def test_attention_is_that_of_05(monkeypatch):
     mask[..., 0] = False
     expected = layer(x, mask)
     by_05 = lambda q, k, v, keep: module.attention(q, k, v, ~keep)[0]  # noqa: E731
-    monkeypatch.setattr(bert.F, "scaled_dot_product_attention", by_05)
+    monkeypatch.setattr(bert, "scaled_dot_product_attention", by_05)
     torch.testing.assert_close(layer(x, mask), expected)
     assert not torch.allclose(layer(x, ~mask), expected)
 
@@ -103,11 +103,10 @@ def test_masks_are_15_percent_of_words_80_10_10():
     assert not torch.equal(mask_tokens(ids, 1000)[0], masked)  # drawn anew
 
 
-def test_pairs_have_segments_and_lose_the_end_of_the_longer_side(sentences):
-    tokenizer = bert.train_tokenizer(sentences, 120, 12)
+def test_pairs_have_segments_and_lose_the_end_of_the_longer_side(pairs):
+    tokenizer = bert.train_tokenizer([a for a, _, _ in pairs], 120, 12)
     short, long = "the cat eats", "apples at cow dog fish bird horse sees"
-    corpus = {short: 0, long: 0, short.title(): 0, long.title(): 1, short.upper(): 1}
-    corpus |= {long.upper(): 1}  # large or small letters, it is the same sentence
+    corpus = [(short, long, 0), (long.title(), short.upper(), 1)]
     kept = {f"[CLS] {short} [SEP] {long[:27]} [SEP]", f"[CLS] {long[:27]} [SEP] {short} [SEP]"}
     found = set()
     for (masked, segments, is_target), (words, _) in batches(corpus, tokenizer, "cpu", 1):
@@ -115,7 +114,7 @@ def test_pairs_have_segments_and_lose_the_end_of_the_longer_side(sentences):
         middle = ids.index(SEP)
         assert segments[0].tolist() == [0] * (middle + 1) + [1] * (len(ids) - middle - 1)
         found.add(tokenizer.decode(ids, skip_special_tokens=False))
-    assert kept <= found
+    assert kept == found
 
 
 # %% evaluation and training
@@ -123,10 +122,10 @@ def test_metrics_by_hand():
     """Of two batches with 3 targets and 1, each target counts alike."""
     half, eighth = torch.tensor([0.5, 0.25, 0.25]).log(), torch.tensor([0.125, 0.75, 0.125]).log()
     outputs = iter([(half.expand(3, 3), torch.eye(2)), (eighth[None], torch.eye(2)[:1])])
-    held_out = [((), (torch.tensor([0, 0, 1]), torch.tensor([0, 0])))]
+    held_out = [((), (torch.tensor([0, 0, 2]), torch.tensor([1, 1])))]
     held_out += [((), (torch.tensor([0]), torch.tensor([1])))]
-    by_hand = dict(mlm_accuracy=2 / 4, mlm_perplexity=(2 * 2 * 4 * 8) ** 0.25, nsp_accuracy=1 / 3)
-    by_hand |= dict(unigram_accuracy=3 / 4, unigram_perplexity=(4 / 3 * 4 / 3 * 4 / 3 * 4) ** 0.25)
+    by_hand = dict(mlm_accuracy=2 / 4, mlm_perplexity=(2 * 2 * 4 * 8) ** 0.25, mlm_majority=3 / 4)
+    by_hand |= dict(unigram_perplexity=(4**4 / 27) ** 0.25, nsp_accuracy=1 / 3, nsp_majority=1)
     assert evaluate(lambda: next(outputs), held_out) == pytest.approx(by_hand)
 
 
@@ -146,17 +145,17 @@ def test_both_losses_train_at_a_rate_that_rises_and_falls(tokenizer, batch, monk
     peak = rates.index(max(rates))
     assert 2 < peak < 10 and max(rates) > 2.5e-3 and rates[-1] < rates[0] < 2e-4
     assert rates == sorted(rates[:peak]) + sorted(rates[peak:], reverse=True)
-    assert curve[19]["mlm_perplexity"] < curve[0]["mlm_perplexity"] and curve[19]["step"] == 20
+    assert curve[20]["mlm_perplexity"] < curve[1]["mlm_perplexity"] and len(curve) == 20
 
 
 def test_short_run_learns_the_same_every_time(text, tmp_path, capsys):
     options = dict(text=text, device="cpu", figure=tmp_path / "f.png")
     fill = ("[MASK] cat eats", "The dog eats 3 apples at 4 o'[MASK]")
     result = bert.main(epochs=12, fill=fill, **options)
-    assert result["unigram_accuracy"] + 0.2 < result["mlm_accuracy"] < 0.5
+    assert result["mlm_majority"] + 0.2 < result["mlm_accuracy"] < 0.5
     printed = capsys.readouterr().out
-    assert re.search(r"eats -> the 0\.", printed) and re.search(r"o'\[MASK\] -> clock 0\.", printed)
+    assert re.search(r"eats -> the 0\.", printed) and re.search(r"o'\[MASK\] -> .*clock", printed)
     runs = [(bert.main(epochs=1, seed=s, **options), capsys.readouterr().out) for s in (0, 0, 1)]
     assert runs[0][1] == runs[1][1] != runs[2][1]
-    for name in "unigram_accuracy", "unigram_perplexity":  # the same test set for every seed
+    for name in "mlm_majority", "unigram_perplexity", "nsp_majority":  # the same test set
         assert runs[0][0][name] == runs[2][0][name] == result[name]

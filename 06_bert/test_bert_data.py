@@ -5,59 +5,82 @@ from types import SimpleNamespace
 import bert
 import pytest
 import torch
-from bert import CLS, MASK, SEP, batches, read_sentences
+from bert import CLS, MASK, SEP, batches, read_pairs
 
 NOUNS = "cat dog bird fish horse cow".split()
 
 
-def test_a_random_sentence_is_never_of_the_same_document_in_the_whole_corpus():
-    training, test = read_sentences(None)
+def test_a_random_sentence_is_the_b_of_a_pair_of_another_document_in_the_whole_corpus():
+    training, test = read_pairs(None)
     assert 40_000 < len(training) < 80_000 and 0.02 < len(test) / len(training) < 0.1
-    assert not training.keys() & test.keys()  # no sentence is on both sides,
-    assert not {*training.values()} & {*test.values()}  # nor is a source file
-    place, document, pairs = {s: i for i, s in enumerate(training)}, [*training.values()], []
+    sides = [{s for pair in part for s in pair[:2]} for part in (training, test)]
+    files = [{number for _, _, number in part} for part in (training, test)]
+    assert not sides[0] & sides[1] and not files[0] & files[1]  # no sentence, no file is on both
+    assert len({a for a, _, _ in training}) == len({b for _, b, _ in training}) == len(training)
+    after, number = {a: b for a, b, _ in training}, {b: number for _, b, number in training}
+    pairs = []
 
     def encode_batch(texts):
-        pairs.extend((place[a], place[b]) for a, b in texts)
+        pairs.extend(texts)
         return [SimpleNamespace(ids=[CLS, 5, SEP], type_ids=[0, 0, 0])] * len(texts)
 
     recorder = SimpleNamespace(encode_batch=encode_batch, get_vocab_size=lambda: 6)
     torch.manual_seed(0)
     is_random = torch.cat([targets[1] for _, targets in batches(training, recorder, "cpu")])
     for (a, b), random in zip(pairs, is_random, strict=True):
-        assert (document[a] != document[b]) if random else (b == a + 1)
-        assert document[a] == document[a + 1]
-    assert len({a for a, _ in pairs}) == len(pairs) == len(training) - len({*document}) > 40_000
-    assert is_random.float().mean() == pytest.approx(0.5, abs=0.01)
-    drawn = torch.tensor([b for (_, b), random in zip(pairs, is_random) if random]).float()
+        assert (number[b] != number[after[a]]) if random else (b == after[a])
+    assert {a for a, _ in pairs} == after.keys() and [a for a, _ in pairs] != list(after)
+    assert is_random.float().mean() == pytest.approx(0.49, abs=0.015)
+    place = {b: i for i, (_, b, _) in enumerate(training)}
+    drawn = torch.tensor([place[b] for (_, b), random in zip(pairs, is_random) if random]).float()
     assert (drawn.histc(10, 0, len(training)) / len(drawn)).sub(0.1).abs().max() < 0.01
 
 
 def test_texts_of_any_layout_are_sentences_and_documents(tmp_path):
-    text = "\ufeffX. Y.\n\nUna. Dos\r\nu\u0301ltimas\r\n¿Tres?  UNA. Aa… Bb\r\n \r\n"
-    text += (
-        "cuatro\u2028es\u0085más\n\nक ख।ग घ। 你好。\n再见！A? \n[a] b\n X. Una.\n\n"  # these again
-    )
+    text = "\ufeffX. Y.\n\nUna dos\r\nu\u0301ltimas\r\n¿Tres?  UNA DOS ÚLTIMAS ¿TRES? Aa… Bb\r\n"
+    text += " \r\ncuatro\u2028es\u0085más. 3.5\n\nक ख।ग घ। ङ च । 你好。\n再见！A? \n[a] b\n\n"
+    text += "X. Y. A? x.\n\n"  # these again
     words, numbers = [f"w{i}" for i in range(120)], [f"{i}." for i in range(120)]
     text += " ".join(words) + "\n\n" + "\n".join(numbers)  # cut after every 50
-    text += "".join(f"\n\nZ{i}." for i in range(14))
+    text += "".join(f"\n\nY{i}. Z{i}. Y." for i in range(14))
     (tmp_path / "text.txt").write_bytes(text.encode())
-    training, test = read_sentences(tmp_path / "text.txt")
-    found = [[] for _ in range(22)]
-    for sentence, number in (training | test).items():
-        found[number].append(sentence)
-    assert found[:2] == [["x.", "y."], ["una.", "dos últimas", "¿tres?", "aa…", "bb"]]
-    assert found[2] == ["cuatro es más"] and found[3] == [
-        "क ख।",
-        "ग घ।",
-        "你好。",
-        "再见！",
-        "a?",
-        "[a] b",
-    ]
-    assert found[4] == [" ".join(words[i : i + 50]) for i in (0, 50, 100)]
-    assert found[5:8] == [numbers[:50], numbers[50:100], numbers[100:]]
-    assert list(test) == ["x.", "y.", "z12."] and not training.keys() & test.keys()
+    training, test = read_pairs(tmp_path / "text.txt")
+    found = {}
+    for a, b, number in sorted(training + test, key=lambda pair: pair[2]):
+        document = found.setdefault(number, [a])
+        assert document[-1] == a
+        document.append(b)
+    assert found.pop(0) == ["x.", "y."] and found.pop(1) == ["una dos últimas ¿tres?", "aa…", "bb"]
+    assert found.pop(2) == ["cuatro es más.", "3.5"]
+    assert found.pop(3) == ["क ख।", "ग घ।", "ङ च ।", "你好。", "再见！", "a?", "[a] b"]
+    assert found.pop(5) == [" ".join(words[i : i + 50]) for i in (0, 50, 100)]
+    assert [found.pop(i) for i in (6, 7, 8)] == [numbers[:50], numbers[50:100], numbers[100:]]
+    assert found == {9 + i: [f"y{i}.", f"z{i}."] for i in range(14)}
+    assert [number for _, _, number in test] == [0, 20]
+
+
+SOURCE = """
+    Returns the `mean`, e.g.
+    of 1.5. A second line, and nothing is
+
+    Parameters
+    ----------
+    x : array
+        Values a > 1. See A=1. The rest
+        goes on. For a list:
+
+    - An item
+    - Another item. Last."""
+
+
+def test_docstrings_give_their_prose(tmp_path, monkeypatch):
+    for name, text in ("numpy/b", SOURCE), ("numpy/a/z", "X."), ("torch/c", "Y. Z."):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / f"{name}.py").write_text(f'No. """{text}""" No. """{text}"""')
+    monkeypatch.setattr(torch, "__file__", str(tmp_path / "torch" / "__init__.py"))
+    documents = [[" ".join(s.split()) for s in document] for document in bert.read_docstrings()]
+    found = ["Returns the mean, e.g.", "The rest goes on.", "Another item.", "Last."]
+    assert documents == [["X."] * 2, found * 2, ["Y.", "Z."] * 2]
 
 
 def test_subword_tokens_there_and_back():

@@ -66,8 +66,8 @@ def probe(model, epochs, steps, held_out):
     parts = start, batches[0][0], gradients, model.module.state_dict()
     torch.save(parts, f"{torch.distributed.get_rank()}.pt")
 
-text, read, train = Path(sys.argv[1]), bert.read_sentences, bert.train
-bert.read_sentences, bert.train = lambda path: read(text), probe
+text, read, train = Path(sys.argv[1]), bert.read_pairs, bert.train
+bert.read_pairs, bert.train = lambda path: read(text), probe
 runpy.run_path("recipe.py")
 """
 
