@@ -28,7 +28,7 @@ def small(Model):
     model = Model(9, 4).double()
     for matrix in model.parameters():
         torch.nn.init.normal_(matrix)
-    words, near = torch.tensor([4, 1, 4, 8, 0, 4, 2]), torch.rand(7, 7) < 0.4
+    words, near = torch.tensor([[4, 1, 4, 8], [0, 4, 2, 1]]), torch.rand(2, 4, 4).double()
     return model, (words, near, torch.tensor([3, 1, 3]))
 
 
@@ -55,61 +55,77 @@ def test_loss_and_gradients_equal_a_loop_over_pairs(equation):
     exec(recipe("The softmax of 2013"), names)
     model, batch = small(skipgram.SkipGram if equation is negative_sampling else names["Softmax"])
     (W, C), (words, near, noise) = model.parameters(), batch
-    rows = near.nonzero().tolist()
-    expected = torch.stack([equation(W[words[t]], C[words[c]], C, noise) for t, c in rows])
+    # the weights in near differ, so that no pair can take another one's place
+    expected = torch.zeros_like(near)
+    for b, t, c in near.nonzero().tolist():
+        expected[b, t, c] = near[b, t, c] * equation(W[words[b, t]], C[words[b, c]], C, noise)
     torch.testing.assert_close(model(*batch), expected)
-    weights = torch.rand_like(expected)  # so that no pair can take another one's place
+    gradients = []
     for loss in (model(*batch), expected):
-        grads = torch.autograd.grad((loss * weights).sum(), (W, C))
-        names[len(names)] = [grad.to_dense() for grad in grads]
-    torch.testing.assert_close(*list(names.values())[-2:])
+        gradients.append([g.to_dense() for g in torch.autograd.grad(loss.sum(), (W, C))])
+    torch.testing.assert_close(*gradients)
 
 
 def test_the_sum_of_the_losses_descends_at_a_rate_that_falls_linearly_to_zero(capsys):
     model = torch.nn.Linear(1, 1, bias=False)  # train uses of a model its call and its weights
     torch.nn.init.zeros_(model.weight)
-    skipgram.train(model, ([[torch.ones(3, 1)]] * 2 for _ in range(2)), 4, lr=1.0)
+    losses, batch = model.forward, (torch.ones(3, 1), torch.ones(6), None)
+    model.forward = lambda words, near, noise: losses(words)
+    skipgram.train(model, ([batch] * 2 for _ in range(2)), 4, lr=1.0)
     assert model.weight.item() == pytest.approx(-3 * (1 + 0.75 + 0.5 + 0.25))
-    assert capsys.readouterr().out.splitlines()[-1].startswith("step 4 of 4: loss ")
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-1] == "step 4 of 4: loss -3.375"  # 3 * -6.75, divided by the 6 of near
 
 
 def test_no_pair_leaves_a_passage_nor_holds_a_word_with_itself():
-    ids, seen = torch.arange(2000), set()  # so many types that subsampling drops none
-    for words, near, _ in skipgram.batches(ids, ids // 7, window=3):
-        seen |= set(map(tuple, words[near.nonzero()].tolist()))
+    words, seen = torch.arange(2048).view(-1, 128), set()
+    for batch, near, _ in skipgram.batches(words, words // 7, torch.ones(2048), window=3):
+        seen |= {(b[t].item(), b[c].item()) for b, n in zip(batch, near) for t, c in n.nonzero()}
     assert all(a != b and a // 7 == b // 7 and abs(a - b) <= 3 for a, b in seen)
-    inside = {(a, a + 1) for a in range(1999) if a % 7 != 6 and (a + 1) % skipgram.SIZE}
-    assert inside | {(b, a) for a, b in inside} <= seen  # radius 1 is always there
+    inside = {(a, a + 1) for a in range(2047) if (a + 1) % 7 and (a + 1) % 128}
+    assert inside | {(b, a) for a, b in inside} <= seen
 
 
-def test_the_radius_of_a_window_is_drawn_anew_for_each_target():
-    """Of the contexts of a full window, (5 - d + 1) / 5 are there at distance d."""
-    torch.manual_seed(0)
-    counts = torch.zeros(6)
-    for _, near, _ in skipgram.batches(torch.arange(6000), torch.zeros(6000)):
-        counts += torch.tensor([near.diagonal(d).sum() for d in range(6)])
-        before, after = near.tril().sum(1)[5:-5], near.triu().sum(1)[5:-5]
-        assert torch.equal(before, after) and {*before.tolist()} == {1, 2, 3, 4, 5}
-    assert torch.allclose(counts[1:] / counts[1], torch.arange(5, 0, -1) / 5, atol=0.05, rtol=0)
+def test_the_weight_of_a_pair_is_the_probability_that_a_random_window_reaches_it():
+    words, counts = torch.zeros(1, 128).long(), torch.ones(1)
+    ((_, near, _),) = skipgram.batches(words, words, counts)
+    drawn = torch.randint(1, 6, (100_000, 1)) >= torch.arange(9)  # of 1, 2, 3, 4 or 5 words
+    expected = drawn.float().mean(0)
+    expected[0] = 0  # not itself
+    torch.testing.assert_close(near[0, 20, 20:29], expected, atol=0.01, rtol=0)
+    assert near[0].equal(near[0].T)
 
 
-def test_subsampling_keeps_what_the_formula_says():
+def test_subsampling_keeps_what_the_formula_says_in_the_order_of_the_text():
     torch.manual_seed(0)
     ids = torch.arange(20_000)
     ids[::10] = 0  # a tenth of the text
-    words = torch.cat([words for words, _, _ in skipgram.batches(ids, ids)])
-    assert (words > 0).sum() == 18_000
+    words, passages = skipgram.subsample(ids, torch.arange(20_000), ids.bincount())
+    assert words.shape == passages.shape and words.shape[1] == 128
+    assert passages.flatten().diff().min() > 0 and ids[passages].equal(words)
+    assert 18_000 - 128 < (words > 0).sum() <= 18_000  # less than a chunk is lost at the end
     assert (words == 0).sum() / 2000 == pytest.approx((1e-3 / 0.1) ** 0.5, abs=0.03)
 
 
 def test_noise_follows_the_unigram_to_the_three_quarters():
     torch.manual_seed(0)
     counts = torch.tensor([80_000.0, 15_000, 5000])
-    ids = torch.arange(3).repeat_interleave(counts.long())
-    drawn = sum(noise.bincount(minlength=3) for _, _, noise in skipgram.batches(ids, ids))
+    words, drawn = torch.zeros(800, 128).long(), torch.zeros(3)
+    for _, _, noise in skipgram.batches(words, words, counts):
+        assert len(noise) == 64
+        drawn += noise.bincount(minlength=3)
     expected, unigram = counts**0.75 / (counts**0.75).sum(), counts / counts.sum()
     assert chisquare(drawn, expected * drawn.sum(), sum_check=False).pvalue > 0.01
     assert chisquare(drawn, unigram * drawn.sum(), sum_check=False).pvalue < 1e-9
+
+
+def test_an_epoch_has_every_chunk_once_in_random_order():
+    words = torch.arange(640).view(-1, 128)
+    first, second = (
+        torch.cat([batch for batch, *_ in skipgram.batches(words, words, torch.ones(640))])
+        for _ in range(2)
+    )
+    assert not first.equal(second) and first.sort(0).values.equal(words)
 
 
 def test_a_passage_that_repeats_counts_once():
@@ -127,7 +143,7 @@ def test_words_are_letters_with_their_marks_and_han_characters():
 
 
 def test_it_learns_and_its_vectors_are_written_for_other_programs(text, capsys, monkeypatch):
-    run = skipgram.main(text, ("RED", "none"), epochs=15, figure=text.with_name("f.png"))
+    run = skipgram.main(text, ("RED", "none"), epochs=150, figure=text.with_name("f.png"))
     unit, index = run["unit"], run["index"]
     assert set(skipgram.nearest(unit, index, "one", "one", "one")[:2]) == {"two", "three"}
     assert all(weight.grad.is_sparse for weight in run["model"].parameters())
@@ -172,5 +188,5 @@ def test_analogies_by_hand():
 
 def test_a_text_with_too_few_words_is_refused_in_one_sentence(tmp_path):
     (tmp_path / "one.txt").write_text("word " * 9)
-    with pytest.raises(ValueError, match="one.txt: needs two words seen 5 times, or --min-count"):
+    with pytest.raises(ValueError, match="one.txt: too few words; give more text or a lower --min"):
         skipgram.main(tmp_path / "one.txt", figure=tmp_path / "f.png")

@@ -58,8 +58,8 @@ def softmax(module):
 
 def skipgram(module):
     def inputs(device):
-        near = torch.ones(6, 6, dtype=torch.bool, device=device)
-        return ids(6, device=device), near, ids(3, device=device)
+        near = torch.ones(2, 6, 6, device=device)
+        return ids(2, 6, device=device), near, ids(3, device=device)
 
     return module.SkipGram(20), inputs
 

@@ -21,11 +21,11 @@ models = pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
 # Code lines, all lines, tokens: at most. Lower the ceiling of a file that gets shorter.
 CEILINGS = {
     "logistic": (70, 117, 866),
-    "softmax": (90, 137, 1077),
-    "skipgram": (138, 202, 1633),
-    "ff_lm": (137, 204, 1533),
-    "transformer": (173, 265, 2267),
-    "bert": (181, 277, 2362),
+    "softmax": (91, 138, 1098),
+    "skipgram": (136, 207, 1685),
+    "ff_lm": (130, 195, 1470),
+    "transformer": (170, 262, 2149),
+    "bert": (178, 272, 2150),
 }
 QUICK = {  # the options that make a run take seconds
     "logistic": ["--steps", "5"],
