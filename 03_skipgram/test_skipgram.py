@@ -145,6 +145,7 @@ def test_words_are_letters_with_their_marks_and_han_characters():
 def test_it_learns_and_its_vectors_are_written_for_other_programs(text, capsys, monkeypatch):
     run = skipgram.main(text, ("RED", "none"), epochs=150, figure=text.with_name("f.png"))
     unit, index = run["unit"], run["index"]
+    assert unit.equal(F.normalize(run["model"].W.weight))
     assert set(skipgram.nearest(unit, index, "one", "one", "one")[:2]) == {"two", "three"}
     assert all(weight.grad.is_sparse for weight in run["model"].parameters())
     printed = capsys.readouterr().out
@@ -186,7 +187,8 @@ def test_analogies_by_hand():
     assert skipgram.evaluate(unit, index)[0] < 3 / 69 == skipgram.evaluate(unit, index)[1]
 
 
-def test_a_text_with_too_few_words_is_refused_in_one_sentence(tmp_path):
-    (tmp_path / "one.txt").write_text("word " * 9)
+@pytest.mark.parametrize("words", ["word " * 20_000, "two words " * 9])
+def test_a_text_with_too_few_words_is_refused_in_one_sentence(words, tmp_path):
+    (tmp_path / "one.txt").write_text(words)
     with pytest.raises(ValueError, match="one.txt: too few words; give more text or a lower --min"):
         skipgram.main(tmp_path / "one.txt", figure=tmp_path / "f.png")
