@@ -51,12 +51,14 @@ def test_words_seen_fewer_than_three_times_are_unknown():
 def test_an_epoch_has_every_pair_once_with_similar_lengths_together():
     words = vocabulary(f"w{i}" for i in range(100, 250))
     pairs = [(f"w{i}" + " ." * (i % 9), f"w{i} .") for i in range(100, 250)]
-    epoch = list(t.batches(pairs, [words, words], "cpu"))
-    assert [len(src) for src, _ in epoch] == [16] * 9 + [6]
-    firsts = torch.cat([torch.stack([src[:, 1], tgt[:, 1]], 1) for src, tgt in epoch])
-    assert sorted(firsts.tolist()) == [[i, i] for i in range(4, 154)]
-    assert sum((src == t.PAD).sum() for src, _ in epoch) < 150
-    assert len(next(t.batches(pairs * 4, [words, words], "cpu"))[0]) == 64
+    epochs = [list(t.batches(pairs, [words, words], "cpu", 16)) for _ in range(2)]
+    for epoch in epochs:
+        assert sorted(len(src) for src, _ in epoch) == [6] + [16] * 9
+        firsts = torch.cat([torch.stack([src[:, 1], tgt[:, 1]], 1) for src, tgt in epoch])
+        assert sorted(firsts.tolist()) == [[i, i] for i in range(4, 154)]
+        assert sum((src == t.PAD).sum() for src, _ in epoch) < 150
+    orders = [[src.size(1) for src, _ in epoch] for epoch in epochs]
+    assert orders[0] != orders[1] and sorted(orders[0]) not in orders
 
 
 class Table(nn.Module):
@@ -125,20 +127,21 @@ def test_two_hundred_pairs_are_learned_and_every_run_is_the_same(tmp_path, capsy
     assert t.main(epochs=2, **settings)["losses"] == t.main(epochs=2, **settings)["losses"]
 
 
-def test_each_epoch_has_a_new_order_and_the_peak_falls_with_the_width(tmp_path, monkeypatch):
+def test_the_peak_falls_with_the_width_and_the_steps_are_those_of_all_epochs(tmp_path, monkeypatch):
     def train(model, epochs, steps, peak):
-        seen.append(([[src.tolist() for src, _ in epoch] for epoch in epochs], steps, peak))
+        seen.append(([len(src) for epoch in epochs for src, _ in epoch], steps, peak))
 
     formulaic(tmp_path)
     monkeypatch.setattr(t, "train", train)
     monkeypatch.setattr(t, "evaluate", lambda *_: 0)
     monkeypatch.setattr(t, "draw", lambda *_: 0)
-    seen = []
-    for d_model in 16, 64:
+    seen, pairs = [], (tmp_path / "pairs.tsv").read_text(encoding="utf-8")
+    for d_model, copies in (16, 1), (64, 3):
+        (tmp_path / "pairs.tsv").write_text(pairs * copies, encoding="utf-8")
         t.main(data=tmp_path, epochs=3, d_model=d_model, figure=tmp_path / "a.png")
-    (epochs, steps, peak), (_, _, lower) = seen
-    assert sum(map(len, epochs)) == steps == 39 and peak == pytest.approx(2 * lower)
-    assert epochs[0] != epochs[1] != epochs[2] and sorted(epochs[0]) == sorted(epochs[1])
+    (small, steps, peak), (large, more, lower) = seen
+    assert len(small) == steps == 3 * 13 and len(large) == more == 3 * 10  # batches of 16 and 64
+    assert max(small) == 16 and max(large) == 64 and peak == pytest.approx(2 * lower)
 
 
 def test_exact_match_counts_whole_translations(monkeypatch):

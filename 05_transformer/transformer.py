@@ -7,6 +7,7 @@ Shapes: B batch, S source length, T target length, D model width, H heads, V tar
 Masks: True hides. Numbers in brackets are sections of the paper.
 """
 
+import math
 import sys
 import unicodedata
 import warnings
@@ -19,7 +20,6 @@ import regex
 import torch
 import tyro
 from torch import nn
-from torch.utils.data import DataLoader
 
 PAD, BOS, EOS, UNK = range(4)  # padding, begin and end of sentence, unknown word
 WORD = r"(?V1)\p{Han}|[\w--\p{Han}]+|[^\w\s]"  # a Han character, a word or a punctuation mark
@@ -57,11 +57,10 @@ def to_ids(sentences, vocabulary, device):
     return nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)  # pads with 0, PAD
 
 
-def batches(pairs, vocabularies, device):
-    """Yields src (B, S), tgt (B, T). Pairs of similar length go together: little padding."""
+def batches(pairs, vocabularies, device, size):
+    """One epoch: src (B, S), tgt (B, T). Pairs of similar length go together: little padding."""
     pairs = sorted(pairs, key=lambda pair: len(pair[0]))
-    size = 64 if len(pairs) > 500 else 16  # a small corpus needs more steps
-    for start in range(0, len(pairs), size):
+    for start in size * torch.randperm(math.ceil(len(pairs) / size)):
         sides = zip(*pairs[start : start + size])
         yield [to_ids(side, vocabulary, device) for side, vocabulary in zip(sides, vocabularies)]
 
@@ -204,7 +203,7 @@ def draw(model, source, translation, path):
     plt.rcParams["font.family"] = "DejaVu Sans", "Noto Sans Devanagari", "Noto Sans CJK SC"
     fig, axes = plt.subplots(1, len(heads), figsize=(14, 4), layout="constrained")
     for ax, weights in zip(axes, heads):
-        ax.imshow(weights)
+        ax.imshow(weights, vmax=1)
         ax.set_xticks(range(len(keys)), keys, rotation=90)
         ax.set_yticks(range(len(predicted)), predicted)
         ax.set(title="Cross-attention, one head", xlabel="key", ylabel="predicted word")
@@ -240,9 +239,10 @@ def main(
     pairs, test = list(read_pairs(data / "pairs.tsv")), list(read_pairs(data / "pairs_test.tsv"))
     vocabularies = [build_vocabulary(sentences) for sentences in zip(*pairs)]
     model = Transformer(*map(len, vocabularies), d_model, d_ff=4 * d_model).to(device)
-    # the same batches in each epoch, in a new order
-    loader = DataLoader(list(batches(pairs, vocabularies, device)), batch_size=None, shuffle=True)
-    losses = train(model, [loader] * epochs, epochs * len(loader), 0.04 * d_model**-0.5)  # [5.3]
+    size = 64 if len(pairs) > 500 else 16  # a small corpus needs more steps
+    epoch_batches = (batches(pairs, vocabularies, device, size) for _ in range(epochs))
+    steps = epochs * math.ceil(len(pairs) / size)
+    losses = train(model, epoch_batches, steps, peak=0.04 * d_model**-0.5)  # D^-0.5 as in [5.3]
     exact_match = evaluate(model, test, vocabularies)
     print(f"exact match on the test set: {exact_match:.3f}")
     for source in map(split_words, translate):

@@ -16,9 +16,11 @@ DeviceAudit = load(ROOT / "bench" / "harness.py").DeviceAudit
 
 
 class Indexing(TorchFunctionMode):
-    """x[...] in terms of operations that fake CUDA tensors have; a Boolean mask takes all."""
+    """x[...] and ~x by operations that fake CUDA tensors have; a Boolean mask takes all."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is torch.Tensor.__invert__:
+            return args[0].logical_not()
         if function is not torch.Tensor.__getitem__:
             return function(*args, **(kwargs or {}))
         x, key = args
