@@ -134,6 +134,7 @@ def test_both_losses_train_at_a_rate_that_rises_and_falls(tokenizer, batch, monk
 
     def spy(adam, *arguments):
         rates.append(adam.param_groups[0]["lr"])
+        assert adam.param_groups[0]["betas"] == (0.9, 0.999)
         gradients.append([parameter.grad.clone() for parameter in model.parameters()])
         return step(adam, *arguments)
 

@@ -92,3 +92,18 @@ def test_subword_tokens_there_and_back():
     assert tokenizer.encode("a [MASK] b").ids[2] == MASK
     spanish = bert.train_tokenizer(["el año del niño"], 60, 40)
     assert spanish.decode(spanish.encode("El niño").ids) == "el niño"
+
+
+def test_a_run_is_evaluated_on_the_test_set_and_its_tokenizer_knows_the_training_set_only(tmp_path):
+    documents = [
+        f"The {NOUNS[i % 6]} sees x{i}. It has {i} of them. It eats y{i}." for i in range(60)
+    ]
+    (tmp_path / "text.txt").write_text("\n\n".join(documents), encoding="utf-8")
+    result = bert.main(text=tmp_path / "text.txt", epochs=1, fill=(), figure=tmp_path / "f.png")
+    training, test = read_pairs(tmp_path / "text.txt")
+    tokenizer = bert.train_tokenizer([f"{a} {b}" for a, b, _ in training])
+    assert result["tokenizer"].get_vocab() == tokenizer.get_vocab()
+    device = result["model"].bias.device
+    torch.manual_seed(0)
+    metrics = bert.evaluate(result["model"], list(batches(test, tokenizer, device)))
+    assert metrics == {name: result[name] for name in metrics}
