@@ -25,7 +25,7 @@ CEILINGS = {
     "skipgram": (136, 207, 1685),
     "ff_lm": (130, 195, 1470),
     "transformer": (171, 262, 2161),
-    "bert": (178, 272, 2150),
+    "bert": (179, 273, 2158),
 }
 QUICK = {  # the options that make a run take seconds
     "logistic": ["--steps", "5"],
