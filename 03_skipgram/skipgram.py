@@ -43,8 +43,8 @@ def read_text(path):
 
 
 def encode(text, min_count):
-    """Returns the vocabulary {word: id}, frequent words first, and, for every known word of the
-    text, its id (T,) and the number of its passage (T,). A passage of the same words counts once.
+    """Returns the vocabulary {word: id}, frequent words first, and, for every word of the text
+    in it, its id (T,) and the number of its passage (T,). A passage that repeats counts once.
     """
     passages = re.split(END, unicodedata.normalize("NFC", text.lower()))
     passages = dict.fromkeys(tuple(re.findall(WORD, passage)) for passage in passages)
@@ -58,7 +58,7 @@ def encode(text, min_count):
 
 def subsample(ids, passage, counts, length=128):
     """Drops frequent words at random; cuts the rest into chunks: ids (n, L) and passages (n, L)."""
-    keep = (1e-3 * len(ids) / counts).sqrt()  # probability to keep a word, sqrt(t / f) [2.3]
+    keep = (1e-3 * len(ids) / counts).sqrt()  # to keep a word: sqrt(t / f), section 2.3
     kept = torch.rand(len(ids)) < keep[ids]
     end = kept.sum() // length * length
     return ids[kept][:end].view(-1, length), passage[kept][:end].view(-1, length)
@@ -67,14 +67,15 @@ def subsample(ids, passage, counts, length=128):
 def batches(words, passages, counts, window=5, samples=64):
     """One epoch: words (B, L), near (B, L, L), negative samples (N,).
 
-    near[b, t, c] weights the pair of target t and context c: 0 outside of passage and window.
+    near[b, t, c] is the weight of the pair of target t and context c: 1 for adjacent words, less
+    for distant ones, 0 outside of the window or the passage.
     """
     place = torch.arange(words.size(1), device=words.device)
     distance = (place[:, None] - place).abs()
-    # the probability that a window of random radius, as in the paper, reaches so far
+    # the probability that a window of random radius, as word2vec draws it, reaches so far
     reach = (1 - (distance - 1) / window).clamp(min=0).fill_diagonal_(0)
     order = torch.randperm(len(words)).split(SIZE)
-    drawn = counts.pow(0.75).multinomial(samples * len(order), replacement=True)  # [2.2]
+    drawn = counts.pow(0.75).multinomial(samples * len(order), replacement=True)  # section 2.2
     for rows, noise in zip(order, drawn.split(samples)):
         same = passages[rows, :, None] == passages[rows, None]
         yield words[rows], reach * same, noise
@@ -129,7 +130,7 @@ def train(model, epochs, steps, lr=0.025):
     sgd = torch.optim.SGD(model.parameters(), lr)
     schedule = torch.optim.lr_scheduler.LinearLR(sgd, 1, end_factor=0, total_iters=steps)
     for step, (words, near, noise) in enumerate(chain.from_iterable(epochs), 1):
-        loss = model(words, near, noise).sum()  # the sum: in the paper each pair is a step
+        loss = model(words, near, noise).sum()  # the sum: in word2vec each pair is a step
         sgd.zero_grad()
         loss.backward()
         sgd.step()

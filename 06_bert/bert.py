@@ -39,7 +39,7 @@ def read_docstrings():
 
 
 def read_text(path):
-    """Yields the documents of a UTF-8 text: the sentences between blank lines, at most 50."""
+    """Yields the documents of a UTF-8 text: the sentences between blank lines, 50 at a time."""
     try:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -78,6 +78,7 @@ def train_tokenizer(sentences, vocab=3000, max_len=44):
     given = "[PAD] [UNK] [CLS] [SEP] [MASK]".split() + [f"##{letter}" for letter in letters]
     trainer = BertWordPieceTokenizer(strip_accents=False)
     trainer.train_from_iterator(sentences, vocab, special_tokens=given, show_progress=False)
+    # A new tokenizer of the same vocabulary: in it the letters are not special.
     tokenizer = BertWordPieceTokenizer(trainer.get_vocab(), strip_accents=False)
     tokenizer.enable_truncation(max_len)  # cuts the longer sentence of a pair
     tokenizer.enable_padding()
@@ -93,7 +94,7 @@ def mask_tokens(ids, vocab):
     is_target = (chance < 0.15) & (ids > MASK)  # none of the special tokens
     masked = ids.masked_fill(is_target & (kind < 0.8), MASK)
     random_words = torch.randint_like(ids, MASK + 1, vocab)
-    return masked.where(~is_target | (kind < 0.9), random_words), is_target
+    return masked.where(~is_target | (kind < 0.9), random_words), is_target  # 0.8 to 0.9 stays
 
 
 def batches(pairs, tokenizer, device, size=128):
