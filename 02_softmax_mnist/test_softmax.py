@@ -100,19 +100,25 @@ def test_mnist_is_read_by_the_beginnings_of_its_names(end, pack, tmp_path):
 WHOLE = idx(torch.zeros(13, 28, 28, dtype=torch.int))
 BROKEN = [None, b"", b"\0\0\x08", WHOLE[:-1], WHOLE + b"x", WHOLE[: 16 + 784], b"<html>404</html>"]
 BROKEN += [gzip.compress(WHOLE)[:-9], b"\x1f\x8bnonsense", WHOLE[: 16 + 13 * 14 * 14]]
-BROKEN += [idx(torch.arange(11))]  # labels above 9
 
 
 @pytest.mark.parametrize("content", BROKEN)
 @pytest.mark.parametrize("part", ["train", "t10k"])
 def test_a_broken_or_missing_file_is_named_in_one_sentence(part, content, tmp_path, monkeypatch):
     small_mnist(tmp_path)
-    name = f"{part}-labels" if content == BROKEN[-1] else f"{part}-images"
-    path = next(tmp_path.glob(f"{name}*"))
+    path = next(tmp_path.glob(f"{part}-images*"))
     path.write_bytes(content) if content is not None else path.unlink()
     monkeypatch.setattr("sys.argv", ["softmax.py", "--data", str(tmp_path)])
-    with pytest.raises(SystemExit, match=rf"^softmax.py: cannot read .*{name}.*$"):
+    with pytest.raises(SystemExit, match=rf"^softmax.py: cannot read .*{part}-images.*$"):
         runpy.run_path(softmax.__file__, run_name="__main__")
+
+
+@pytest.mark.parametrize("part", ["train", "t10k"])
+def test_labels_above_nine_are_refused(part, tmp_path):
+    small_mnist(tmp_path)
+    next(tmp_path.glob(f"{part}-labels*")).write_bytes(idx(torch.arange(11)))
+    with pytest.raises(ValueError, match="the labels in .* are not the digits 0 to 9"):
+        softmax.load(tmp_path, offline=False)
 
 
 @pytest.fixture

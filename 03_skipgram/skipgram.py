@@ -186,7 +186,7 @@ def main(
     counts = ids.bincount()
     words, passages = subsample(ids, passage, counts)
     if len(index) < 2 or len(words) == 0:
-        raise ValueError(f"{text}: too few words; give more text or a lower --min-count")
+        raise ValueError(f"{text or 'docstrings'}: too few words; more text or a lower --min-count")
     model = SkipGram(len(index)).to(device)
     tensors = [words.to(device), passages.to(device), counts.to(device)]
     train(model, (batches(*tensors) for _ in range(epochs)), epochs * len(words.split(SIZE)))

@@ -174,5 +174,5 @@ def test_analogies_by_hand():
 @pytest.mark.parametrize("words", ["word " * 20_000, "two words " * 9])
 def test_a_text_with_too_few_words_is_refused_in_one_sentence(words, tmp_path):
     (tmp_path / "one.txt").write_text(words)
-    with pytest.raises(ValueError, match="one.txt: too few words; give more text or a lower --min"):
+    with pytest.raises(ValueError, match="one.txt: too few words; more text or a lower --min"):
         skipgram.main(tmp_path / "one.txt", figure=tmp_path / "f.png")

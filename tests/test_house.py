@@ -21,7 +21,7 @@ models = pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
 # Code lines, all lines, tokens: at most. Lower the ceiling of a file that gets shorter.
 CEILINGS = {
     "logistic": (70, 117, 866),
-    "softmax": (91, 138, 1098),
+    "softmax": (92, 139, 1100),
     "skipgram": (136, 208, 1685),
     "ff_lm": (130, 195, 1470),
     "transformer": (171, 262, 2161),
