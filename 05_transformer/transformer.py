@@ -17,6 +17,7 @@ import regex
 import torch
 import tyro
 from torch import nn
+from torch.optim.lr_scheduler import OneCycleLR
 from tqdm import tqdm
 
 PAD, BOS, EOS, UNK = range(4)  # padding, begin and end of sentence, unknown word
@@ -54,10 +55,9 @@ def to_ids(sentences, vocabulary):
 
 
 def batches(pairs, vocabularies, size):
-    """One epoch: src (B, S), tgt (B, T). Pairs of similar length go together: little padding."""
-    pairs = sorted(pairs, key=lambda pair: len(pair[0]))
-    for number in torch.randperm(math.ceil(len(pairs) / size)).tolist():
-        sources, targets = zip(*pairs[number * size : (number + 1) * size])
+    """One epoch in random order: src (B, S) and tgt (B, T)."""
+    for rows in torch.randperm(len(pairs)).split(size):
+        sources, targets = zip(*[pairs[row] for row in rows])
         yield to_ids(sources, vocabularies[0]), to_ids(targets, vocabularies[1])
 
 
@@ -74,9 +74,9 @@ def attention(q, k, v, mask):
 
 def positions(length, d_model):
     """Sinusoidal positional encodings [3.5], (length, D): sine in even columns, cosine in odd."""
-    divisors = 10000 ** (torch.arange(0, d_model, 2, device=DEVICE) / d_model)
-    angles = torch.arange(length, device=DEVICE)[:, None] / divisors
-    return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)
+    divisors = 10000 ** (torch.arange(0, d_model, 2) / d_model)
+    angles = torch.arange(length)[:, None] / divisors
+    return torch.stack([angles.sin(), angles.cos()], -1).flatten(1).to(DEVICE)
 
 
 class MultiHeadAttention(nn.Module):
@@ -85,20 +85,13 @@ class MultiHeadAttention(nn.Module):
     def __init__(self, d_model, heads):
         super().__init__()
         self.heads = heads
-        self.W_q = nn.Linear(d_model, d_model)
-        self.W_k = nn.Linear(d_model, d_model)
-        self.W_v = nn.Linear(d_model, d_model)
-        self.W_o = nn.Linear(d_model, d_model)
-
-    def split_heads(self, x):  # (B, length, D) -> (B, H, length, D / H)
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        self.W_q, self.W_k, self.W_v, self.W_o = (nn.Linear(d_model, d_model) for _ in range(4))
 
     def forward(self, x, memory, mask):  # queries of x (B, T, D), keys, values of memory (B, S, D)
-        q = self.split_heads(self.W_q(x))
-        k = self.split_heads(self.W_k(memory))
-        v = self.split_heads(self.W_v(memory))
-        outputs, self.attention_weights = attention(q, k, v, mask)  # the weights are for draw
-        return self.W_o(outputs.transpose(1, 2).flatten(2))  # (B, T, D)
+        projected = self.W_q(x), self.W_k(memory), self.W_v(memory)
+        q, k, v = (p.unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in projected)
+        outputs, self.attention_weights = attention(q, k, v, mask)  # (B, H, T, D / H), (B, H, T, S)
+        return self.W_o(outputs.transpose(1, 2).flatten(2))
 
 
 class Layer(nn.Module):
@@ -108,9 +101,8 @@ class Layer(nn.Module):
         super().__init__()
         self.self_attention = MultiHeadAttention(d_model, heads)
         self.self_norm = nn.LayerNorm(d_model)
-        if cross:
-            self.cross_attention = MultiHeadAttention(d_model, heads)
-            self.cross_norm = nn.LayerNorm(d_model)
+        self.cross_attention = MultiHeadAttention(d_model, heads) if cross else None
+        self.cross_norm = nn.LayerNorm(d_model) if cross else None
         self.ffn = nn.Sequential(nn.Linear(d_model, d_ff), nn.ReLU(), nn.Linear(d_ff, d_model))
         self.ffn_norm = nn.LayerNorm(d_model)
         self.dropout = nn.Dropout(dropout)
@@ -118,7 +110,7 @@ class Layer(nn.Module):
     def forward(self, x, mask, memory=None, memory_mask=None):
         # each time a residual connection, x + ..., and then layer normalisation
         x = self.self_norm(x + self.dropout(self.self_attention(x, x, mask)))
-        if memory is not None:
+        if self.cross_attention:
             x = self.cross_norm(x + self.dropout(self.cross_attention(x, memory, memory_mask)))
         return self.ffn_norm(x + self.dropout(self.ffn(x)))
 
@@ -138,9 +130,8 @@ class Transformer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def embed(self, embedding, ids):  # (B, length) -> (B, length, D)
-        d_model = embedding.embedding_dim
-        x = embedding(ids) * d_model**0.5  # about as large as the positions [3.4]
-        return self.dropout(x + positions(ids.size(1), d_model))
+        x = embedding(ids) * embedding.embedding_dim**0.5  # about as large as the positions [3.4]
+        return self.dropout(x + positions(*x.shape[1:]))
 
     def forward(self, src, tgt):  # (B, S), (B, T) -> logits (B, T, V)
         padding_mask = (src == PAD)[:, None, None]  # (B, 1, 1, S)
@@ -166,22 +157,17 @@ def greedy(model, sentences, vocabularies):
         next_words = model(src, tgt)[:, -1:].argmax(-1)  # (B, 1)
         tgt = torch.cat([tgt, next_words], 1)
     words = list(vocabularies[1])
-    translations = []
-    for ids in tgt[:, 1:].tolist():
-        text = " ".join(words[i] for i in ids)
-        translations.append(text.split("<eos>")[0].strip())  # others may have been longer
-    return translations
+    texts = [" ".join(words[i] for i in ids) for ids in tgt[:, 1:].tolist()]
+    return [text.split("<eos>")[0].strip() for text in texts]
 
 
 def evaluate(model, pairs, vocabularies):
     """Exact match: the share of the pairs whose greedy translation is the target."""
-    matches = 0
+    sources, targets = zip(*pairs)
+    translations = []
     for start in range(0, len(pairs), 50):
-        sources, targets = zip(*pairs[start : start + 50])
-        for translation, target in zip(greedy(model, sources, vocabularies), targets):
-            if translation == target:
-                matches += 1
-    return matches / len(pairs)
+        translations += greedy(model, sources[start : start + 50], vocabularies)
+    return sum(a == b for a, b in zip(translations, targets)) / len(pairs)
 
 
 # %% training
@@ -190,9 +176,7 @@ def train(model, batches, steps, peak):
     model.train()  # with dropout
     loss_of = nn.CrossEntropyLoss(ignore_index=PAD, label_smoothing=0.1)
     adam = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98), eps=1e-9)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        adam, max_lr=peak, total_steps=steps, cycle_momentum=False
-    )
+    schedule = OneCycleLR(adam, max_lr=peak, total_steps=steps, cycle_momentum=False)
     bar = tqdm(batches, total=steps)
     for step, (src, tgt) in enumerate(bar, 1):
         # teacher forcing: the decoder reads <bos> a b of the target and predicts a b <eos>
@@ -212,15 +196,13 @@ def draw(model, source, translation):
     keys = ["<bos>", *source.split(), "<eos>"]
     predicted = [*translation.split(), "<eos>"]
     heads = model.decoder[-1].cross_attention.attention_weights[0].cpu()  # (H, T, S), by greedy
-    rows = math.ceil(len(heads) / 2)
-    fig = plt.figure(figsize=(8, 4 * rows), layout="constrained")
+    fig = plt.figure(figsize=(8, 8), layout="constrained")
     for head, weights in enumerate(heads, 1):
-        ax = fig.add_subplot(rows, 2, head, title=f"head {head}")
+        ax = fig.add_subplot(math.ceil(len(heads) / 2), 2, head)
+        ax.set(title=f"head {head}", xlabel="key", ylabel="predicted word")
         image = ax.imshow(weights, vmin=0, vmax=1)
         ax.set_xticks(range(len(keys)), keys, rotation=90)
         ax.set_yticks(range(len(predicted)), predicted)
-    fig.supxlabel("key")
-    fig.supylabel("predicted word")
     fig.colorbar(image, ax=fig.axes, label="attention weight")
     path = Path(__file__).with_suffix(".png")
     fig.savefig(path, dpi=150)
