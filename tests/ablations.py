@@ -86,6 +86,7 @@ def fingerprint(source):
     for node in ast.walk(tree):
         if isinstance(getattr(node, "body", None), list):
             node.body = [statement for statement in node.body if decides(statement)]
+    for node in ast.walk(tree):
         values = [value for _, value in ast.iter_fields(node)]
         parts.append(type(node).__name__)
         parts += [value for value in values if not isinstance(value, (ast.AST, list))]
