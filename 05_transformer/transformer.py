@@ -17,6 +17,7 @@ import regex
 import torch
 import tyro
 from torch import nn
+from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import OneCycleLR
 from tqdm import tqdm
 
@@ -88,9 +89,10 @@ class MultiHeadAttention(nn.Module):
         self.W_q, self.W_k, self.W_v, self.W_o = (nn.Linear(d_model, d_model) for _ in range(4))
 
     def forward(self, x, memory, mask):  # queries of x (B, T, D), keys, values of memory (B, S, D)
-        projected = self.W_q(x), self.W_k(memory), self.W_v(memory)
-        q, k, v = (p.unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in projected)
-        outputs, self.attention_weights = attention(q, k, v, mask)  # (B, H, T, D / H), (B, H, T, S)
+        q, k, v = self.W_q(x), self.W_k(memory), self.W_v(memory)
+        # (B, length, D) -> (B, H, length, D / H)
+        q, k, v = (each.unflatten(-1, (self.heads, -1)).transpose(1, 2) for each in (q, k, v))
+        outputs, self.attention_weights = attention(q, k, v, mask)  # the weights: (B, H, T, S)
         return self.W_o(outputs.transpose(1, 2).flatten(2))
 
 
@@ -174,14 +176,13 @@ def evaluate(model, pairs, vocabularies):
 def train(model, batches, steps, peak):
     """Adam [5.3] with label smoothing [5.4]; the learning rate rises to `peak` and falls to 0."""
     model.train()  # with dropout
-    loss_of = nn.CrossEntropyLoss(ignore_index=PAD, label_smoothing=0.1)
     adam = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98), eps=1e-9)
     schedule = OneCycleLR(adam, max_lr=peak, total_steps=steps, cycle_momentum=False)
     bar = tqdm(batches, total=steps)
     for step, (src, tgt) in enumerate(bar, 1):
         # teacher forcing: the decoder reads <bos> a b of the target and predicts a b <eos>
-        logits = model(src, tgt[:, :-1])
-        loss = loss_of(logits.flatten(0, 1), tgt[:, 1:].flatten())
+        logits = model(src, tgt[:, :-1]).flatten(0, 1)
+        loss = cross_entropy(logits, tgt[:, 1:].flatten(), ignore_index=PAD, label_smoothing=0.1)
         adam.zero_grad()
         loss.backward()
         adam.step()
