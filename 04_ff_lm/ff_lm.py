@@ -2,13 +2,11 @@
 
 It learns the probability of the next word, given the five before it. Run: python ff_lm.py
 Result: held-out perplexity 103.9; a unigram model has 423.3.
-Shapes: B batch, N windows, V words in the vocabulary, m embedding size, h hidden units.
-"""
+Shapes: B batch, N windows, V words in the vocabulary, m embedding size, h hidden units."""
 
-import sys
+import math
 import unicodedata
 from collections import Counter
-from itertools import chain
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -17,11 +15,16 @@ import torch
 import tyro
 from torch import nn
 from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import OneCycleLR
+from tqdm import tqdm
 
-WORD = r"(?V1)\p{Han}|[\w--\p{Han}]+(?:'[\w--\p{Han}]+)?|[^\w\s.`*]"  # or a sign, but not . ` *
-PROSE = r"[A-Z](?:(?!---)[^.:;!?=\[\]{}<>#_|])*\.(?!\S)"  # a sentence, no title, no code
-SIZE = 256  # windows in a batch
 BOUNDARY, UNK = 0, 1  # <s> ends a sentence and fills the context of its first words
+DEVICE = torch.accelerator.current_accelerator(check_available=True) or "cpu"
+SIZE = 256  # windows in a batch
+# A word: <unk> or <s>, which some texts contain, a Chinese character, letters, or a sign.
+WORD = r"(?V1)<unk>|<s>|\p{Han}|[\w--\p{Han}]+(?:'[\w--\p{Han}]+)?|[^\w\s.`*]"
+# Prose: "Returns the largest value, if any." is found, "Returns x[0]." and "Use np.max." are not.
+PROSE = r"[A-Z](?:(?!---)[^.:;!?=\[\]{}<>#_|])*\.(?!\S)"
 
 
 # %% data
@@ -33,16 +36,7 @@ def docstrings():
             yield "\n".join(re.findall(PROSE, "\n\n".join(quoted)))
 
 
-def read_text(path):
-    """The text of a UTF-8 file; ValueError names the line that is not UTF-8."""
-    try:
-        return path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ValueError(f"{path}, line {line}: not UTF-8; save the file as UTF-8") from error
-
-
-def split_sentences(*texts):
+def split_sentences(texts):
     """Sentences as tuples of words in lower case, each once; a long one is cut every 50 words."""
     sentences = []
     for sentence in re.split(r"[.!?](?:\s|$)|[।。！？…]|\n\s*\n", "\n".join(texts)):
@@ -52,17 +46,20 @@ def split_sentences(*texts):
 
 
 def corpus(text=None):
-    """Training and test sentences: of docstrings, where the test set is every tenth source file, or
-    of a file NAME.txt, where it is NAME_test.txt or, without that file, every tenth sentence."""
-    if text is None:
-        texts = list(docstrings())
-        sentences, test = split_sentences(*texts), split_sentences(*texts[9::10])
-    else:
-        sentences = split_sentences(read_text(text))
-        test_text = text.with_stem(f"{text.stem}_test")
-        test = split_sentences(read_text(test_text)) if test_text.exists() else sentences[9::10]
-    held_out = set(test)
-    return [sentence for sentence in sentences if sentence not in held_out], test
+    """Training and test sentences, none in both: the test set is every tenth sentence of a text or,
+    without one, every tenth source file."""
+    texts = [text.read_text("utf-8-sig")] if text else list(docstrings())
+    sentences = split_sentences(texts)
+    test = sentences[9::10] if text else split_sentences(texts[9::10])
+    known = set(test)
+    return [sentence for sentence in sentences if sentence not in known], test
+
+
+def build_vocabulary(sentences):
+    """Word -> id: <s>, <unk>, then the words seen five times or more."""
+    counts = Counter(word for sentence in sentences for word in sentence)
+    words = ["<s>", "<unk>", *(word for word in counts if counts[word] >= 5)]
+    return {word: i for i, word in enumerate(dict.fromkeys(words))}
 
 
 def windows(sentences, vocabulary, context):
@@ -71,7 +68,7 @@ def windows(sentences, vocabulary, context):
     for sentence in sentences:
         ids = [BOUNDARY] * context + [vocabulary.get(word, UNK) for word in sentence] + [BOUNDARY]
         rows.append(torch.tensor(ids).unfold(0, context + 1, 1))  # a row for each start
-    return torch.cat(rows)
+    return torch.cat(rows).to(DEVICE)
 
 
 def batches(rows):
@@ -82,19 +79,19 @@ def batches(rows):
 
 # %% model
 class FFLM(nn.Module):
-    """y = b + W x + U tanh(d + H x), equation (1); d and b are the biases of H and U."""
+    """Equation (1), y = b + U tanh(d + H x), without its W x; b and d are the biases of U and H."""
 
-    def __init__(self, vocab, context=5, embed=96, hidden=96, direct=False):
+    def __init__(self, vocab, context=5, embed=96, hidden=96):
         super().__init__()
-        self.C, self.context = nn.Embedding(vocab, embed), context
+        self.context = context
+        self.C = nn.Embedding(vocab, embed)
         nn.init.normal_(self.C.weight, std=0.1)  # not 1: the few updates of a rare word change it
-        self.H, self.U = nn.Linear(context * embed, hidden), nn.Linear(hidden, vocab)
-        self.W = nn.Linear(context * embed, vocab, bias=False) if direct else None
+        self.H = nn.Linear(context * embed, hidden)
+        self.U = nn.Linear(hidden, vocab)
 
     def forward(self, words):  # (B, context) -> logits (B, V)
         x = self.C(words).flatten(1)  # (B, context * m), in the order of the words
-        y = self.U(torch.tanh(self.H(x)))  # (B, h), then (B, V)
-        return y + self.W(x) if self.W else y
+        return self.U(torch.tanh(self.H(x)))  # (B, h), then (B, V)
 
 
 # %% evaluation
@@ -109,7 +106,7 @@ def generate(model, ids):
     """Completes a sentence of word ids: each next one is drawn from P(next word), 30 at most."""
     ids = [BOUNDARY] * model.context + ids
     for _ in range(30):
-        context = torch.tensor([ids[-model.context :]], device=model.C.weight.device)
+        context = torch.tensor([ids[-model.context :]], device=DEVICE)
         ids.append(model(context).softmax(1).multinomial(1).item())
         if ids[-1] == BOUNDARY:
             break
@@ -117,79 +114,72 @@ def generate(model, ids):
 
 
 # %% training
-def train(model, epochs, steps, held_out):
-    """AdamW on the cross-entropy of the next word: {step: held-out perplexity}.
-    epochs yields for each epoch its batches (B, context + 1), steps batches in all."""
+def train(model, batches, steps, test_rows):
+    """AdamW on the cross-entropy of the next word: {step: held-out perplexity}."""
     curve = {}
-    adam = torch.optim.AdamW(model.parameters(), fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(adam, 5e-3, steps, cycle_momentum=False)
-    for step, rows in enumerate(chain.from_iterable(epochs), 1):
+    adam = torch.optim.AdamW(model.parameters())
+    schedule = OneCycleLR(adam, max_lr=5e-3, total_steps=steps, cycle_momentum=False)
+    bar = tqdm(batches, total=steps)
+    for step, rows in enumerate(bar, 1):
         loss = cross_entropy(model(rows[:, :-1]), rows[:, -1])
         adam.zero_grad()
         loss.backward()
         adam.step()
         schedule.step()
-        if step % max(1, steps // 20) == 0:
-            curve[step] = evaluate(model, held_out)
-            print(f"step {step} of {steps}: held-out perplexity {curve[step]:.1f}", flush=True)
+        if step % math.ceil(steps / 20) == 0:
+            curve[step] = evaluate(model, test_rows)
+            bar.set_postfix(perplexity=f"{curve[step]:.1f}")
     return curve
 
 
 # %% figure
-def draw(curve, unigram, path):
-    """Saves the held-out perplexity during training and, dashed, that of the unigram model."""
+def draw(curve, network, unigram):
+    """The held-out perplexity during training and, dashed, that of the unigram model."""
     fig, ax = plt.subplots(layout="constrained")
-    ax.plot(curve.keys(), curve.values(), "o-")
+    ax.semilogy(curve.keys(), curve.values(), base=2)  # from tick to tick is one bit a word
     ax.axhline(unigram, color="gray", linestyle="--")
-    ax.set(title="Held-out perplexity (dashed: unigram)", xlabel="step", ylabel="perplexity")
+    for name, value in ("network", network), ("unigram", unigram):
+        ax.text(max(curve), value * 0.98, f"{name} {value:.1f}", ha="right", va="top")
+    ax.set(title="Held-out perplexity", xlabel="step", ylabel="perplexity")
+    ax.yaxis.set_major_formatter("{x:.0f}")
+    path = Path(__file__).with_suffix(".png")
     fig.savefig(path, dpi=150)
+    print(f"figure in {path}")
 
 
 # %% main
 def main(
-    text: Path | None = None,
-    min_count: int = 5,
-    epochs: int = 2,
-    prompt: str = "returns the",
-    seed: int = 0,
-    device: str | None = None,
-    figure: Path = Path(__file__).with_suffix(".png"),
+    text: Path | None = None, epochs: int = 2, prompt: str = "returns the", seed: int = 0
 ) -> dict:
     """Learns a language model and completes a sentence.
     Args:
         text: UTF-8 text NAME.txt (and NAME_test.txt, if there is one); without it, docstrings.
-        min_count: Words rarer than this in the training set are <unk>; at least 2 to learn <unk>.
         epochs: Passes over the training set.
         prompt: The beginning of a sentence, which the model completes.
-        seed: Of the weights, the order of the windows and the words drawn.
-        device: cpu, cuda, mps, ...; without it, the accelerator if there is one.
-        figure: Where the figure is saved."""
+        seed: Of the weights, the order of the windows and the words drawn."""
     torch.manual_seed(seed)
-    device = device or torch.accelerator.current_accelerator(check_available=True) or "cpu"
     training, test = corpus(text)
-    counts = Counter(chain.from_iterable(training))
-    words = ["<s>", "<unk>", *(word for word in counts if counts[word] >= min_count)]
-    if len(words) == 2 or not test:
-        raise ValueError(f"{text or 'the docstrings'}: too short; more text or a lower --min-count")
-    vocabulary = {word: i for i, word in enumerate(words)}
-    model = FFLM(len(words)).to(device)
-    rows, held_out = (windows(s, vocabulary, model.context).to(device) for s in (training, test))
-    data = (batches(rows) for _ in range(epochs))
-    curve = train(model, data, epochs * len(rows.split(SIZE)), held_out)
-    network = evaluate(model, held_out)
-    uses = rows[:, -1].bincount(minlength=len(words)) + 1  # add-one smoothing
-    unigram = (uses.sum() / uses[held_out[:, -1]]).log().mean().exp().item()
+    if not test:
+        raise ValueError(f"{text}: fewer than ten different sentences")
+    vocabulary = build_vocabulary(training)
+    words = list(vocabulary)
+    model = FFLM(len(words)).to(DEVICE)
+    training_rows = windows(training, vocabulary, model.context)
+    test_rows = windows(test, vocabulary, model.context)
+    *context, target = [words[i] for i in training_rows[5]]
+    print("example:", *context, "->", target)
+    data = (batch for _ in range(epochs) for batch in batches(training_rows))
+    steps = epochs * math.ceil(len(training_rows) / SIZE)
+    curve = train(model, data, steps, test_rows)
+    network = evaluate(model, test_rows)
+    counts = training_rows[:, -1].bincount(minlength=len(words)) + 1  # add-one smoothing
+    unigram = (counts.sum() / counts[test_rows[:, -1]]).log().mean().exp().item()
     print(f"held-out perplexity {network:.1f}, unigram baseline {unigram:.1f}")
-    ids = [vocabulary.get(word, UNK) for word in chain.from_iterable(split_sentences(prompt))]
+    ids = [vocabulary.get(word, UNK) for words in split_sentences([prompt]) for word in words]
     print(*[words[i] for i in generate(model, ids)])
-    draw(curve, unigram, figure)
+    draw(curve, network, unigram)
     return dict(perplexity=network, unigram_perplexity=unigram, model=model, vocabulary=vocabulary)
 
 
 if __name__ == "__main__":
-    if hasattr(sys.stdout, "reconfigure"):  # a notebook's output has no such method
-        sys.stdout.reconfigure(errors="replace")  # a terminal may lack some characters
-    try:
-        tyro.cli(main)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"ff_lm.py: {error}")
+    result = tyro.cli(main)
