@@ -6,6 +6,7 @@ import re
 import pytest
 from house import READMES, ROOT
 
+pytestmark = pytest.mark.lint
 # The headings of the guide and, with a dot, the programs that it lists.
 GUIDE = """
 Introducción
