@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 import transformer as t
+from beam_search import beam_search
 from torch import nn
 from torch.testing import assert_close
 
 SRC = torch.tensor([[1, 5, 6, 7, 2, 0, 0], [1, 8, 9, 4, 10, 5, 2]])
 TGT = torch.tensor([[1, 6, 7, 8, 9], [1, 12, 4, 0, 0]])
-NAMES = {"coder.": "coder.layers.", "self_attention": "self_attn", "W_o": "out_proj"}
-NAMES |= {"cross_attention": "multihead_attn", "ffn.0": "linear1", "ffn.2": "linear2"}
-NAMES |= {f"W_{x}.": "in_proj_" for x in "qkv"} | {f"norms.{i}": f"norm{i + 1}" for i in range(3)}
+NAMES = {"encoder.": "encoder.layers.", "decoder.": "decoder.layers.", "W_o": "out_proj"}
+NAMES |= {"self_attention": "self_attn", "cross_attention": "multihead_attn"}
+NAMES |= {"ffn.0": "linear1", "ffn.2": "linear2", "self_norm": "norm1", "cross_norm": "norm2"}
+NAMES |= {"W_q.": "in_proj_", "W_k.": "in_proj_", "W_v.": "in_proj_"}
 
 
 def tiny(**sizes):
@@ -28,12 +30,16 @@ def vocabulary(words):
     return {w: i for i, w in enumerate(["<pad>", "<bos>", "<eos>", "<unk>", *words])}
 
 
+WORDS = vocabulary("abcdefg"), vocabulary("x")
+
+
 def as_theirs(tensors):
     """Tensors of our layers by the names of torch.nn.Transformer, which stacks W_q, W_k and W_v."""
     found = {}
     for name, tensor in tensors:
         for ours, theirs in NAMES.items():
             name = name.replace(ours, theirs)
+        name = name.replace("ffn_norm", "norm2" if "encoder" in name else "norm3")
         found.setdefault(name, []).append(tensor)
     return {name: torch.cat(parts) for name, parts in found.items() if "layers" in name}
 
@@ -44,7 +50,7 @@ def test_outputs_and_gradients_equal_those_of_torch():
     theirs.load_state_dict(as_theirs(model.state_dict().items()))
     own = model.src_embedding.weight, model.tgt_embedding.weight
     embeddings = [weight.detach().clone().requires_grad_() for weight in own]
-    x, y = (w[i] * 4 + t.positions(i.size(1), 16, "cpu") for w, i in zip(embeddings, (SRC, TGT)))
+    x, y = (w[ids] * 4 + t.positions(ids.size(1), 16) for w, ids in zip(embeddings, (SRC, TGT)))
     causal = torch.ones(5, 5).triu(1).bool()
     expected = theirs(x, y, None, causal, None, SRC == 0, None, SRC == 0) @ embeddings[1].T
     logits = model(SRC, TGT)
@@ -62,23 +68,23 @@ def test_attention_equals_scaled_dot_product_attention():
     torch.manual_seed(0)
     q, k, v = torch.randn(2, 3, 5, 8), torch.randn(2, 3, 7, 8), torch.randn(2, 3, 7, 8)
     mask = (torch.rand(2, 1, 5, 7) < 0.3) & (torch.arange(7) > 0)
-    output, weights = t.attention(q, k, v, mask)
-    assert_close(output, nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=~mask))
+    outputs, weights = t.attention(q, k, v, mask)
+    assert_close(outputs, nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=~mask))
     assert (weights[mask.expand_as(weights)] == 0).all()
 
 
 def test_attention_by_hand():
     """The README's example: scores ln 3 and 0 give weights 3/4 and 1/4."""
     q, k, v = torch.tensor([[2 * math.log(3), 0, 0, 0]]), torch.eye(2, 4), torch.eye(2) * 4
-    output, weights = t.attention(q, k, v * torch.tensor([1, 2]), torch.tensor([[False, False]]))
-    assert_close((weights, output), (torch.tensor([[0.75, 0.25]]), torch.tensor([[3.0, 2.0]])))
+    outputs, weights = t.attention(q, k, v * torch.tensor([1, 2]), torch.tensor([[False, False]]))
+    assert_close((weights, outputs), (torch.tensor([[0.75, 0.25]]), torch.tensor([[3.0, 2.0]])))
     assert t.attention(q, k, k, torch.tensor([[False, True]]))[1].tolist() == [[1, 0]]
 
 
 def test_positions_are_the_formula_of_the_paper():
     for pos, i in itertools.product((0, 1, 50, 2999), range(8)):
         angle = pos / 10000 ** (2 * i / 16)
-        sine, cosine = t.positions(3000, 16, "cpu")[pos, 2 * i : 2 * i + 2].tolist()
+        sine, cosine = t.positions(3000, 16)[pos, 2 * i : 2 * i + 2].tolist()
         assert (sine, cosine) == pytest.approx((math.sin(angle), math.cos(angle)), abs=2e-3)
 
 
@@ -97,38 +103,63 @@ def test_padding_changes_nothing():
 
 
 def test_every_parameter_gets_the_same_gradient_every_time():
-    """Large enough for several threads, and words repeat: an index adds in whatever order."""
+    """Words repeat in a batch: rows taken as weight[ids] add their gradients in random order."""
     model, gradients = t.Transformer(50, 50, dropout=0), []
     src, tgt = torch.randint(4, 50, (64, 13)), torch.randint(4, 50, (64, 12))
     for _ in range(4):
-        model.zero_grad()
-        model(src, tgt).logsumexp(-1).sum().backward()
-        gradients.append([p.grad.clone() for p in model.parameters()])
-    for (name, _), first, *others in zip(model.named_parameters(), *gradients):
-        assert all(torch.equal(first, other) for other in others), name
-        # a shift of all keys shifts all scores of a query alike: the softmax ignores it
-        assert first.abs().max() > 0 or name.endswith("W_k.bias"), name
+        gradients.append(torch.autograd.grad(model(src, tgt).exp().sum(), model.parameters()))
+    for first, *others in zip(*gradients):
+        assert all(torch.equal(first, other) for other in others)
 
 
-def test_embeddings_and_dropout_are_those_of_the_paper():
-    model, zeros = t.Transformer(500, 500, d_model=64, layers=1, dropout=0.4), []
-    for module in model.modules():
-        if isinstance(module, nn.Embedding):
-            assert module.weight.std().item() == pytest.approx(64**-0.5, rel=0.03)
-        if isinstance(module, nn.Dropout):
-            module.register_forward_hook(lambda _, x, y: zeros.append((y == 0).float().mean()))
-    model(SRC, TGT)  # embeddings with their positions, twice; two and three parts of the layers
-    assert zeros == pytest.approx([0.4] * 7, abs=0.1)
+def test_dropout_acts_on_the_embeddings_and_on_each_part_of_a_layer():
+    """With dropout 1 nothing is left of them; a layer has only its residual connections."""
+    model, x, mask = tiny(dropout=1.0).train(), torch.randn(2, 5, 16), torch.zeros(5, 5).bool()
+    assert not model.embed(model.src_embedding, SRC).any()
+    for layer in *model.encoder, *model.decoder:
+        left = layer(x, mask, x + 1, mask)
+        assert_close(left, nn.functional.layer_norm(x, [16]), rtol=1e-4, atol=1e-4)
+
+
+def test_embeddings_begin_with_the_deviation_that_suits_their_second_use_as_output_layer():
+    model = t.Transformer(500, 400, d_model=64)
+    for embedding in model.src_embedding, model.tgt_embedding:
+        assert embedding.weight.std().item() == pytest.approx(64**-0.5, rel=0.03)
+
+
+class Count(nn.Module):
+    """In place of a Transformer: a, b, c and so on, up to the first word of the source."""
+
+    def forward(self, src, tgt):
+        assert not self.training and not torch.is_grad_enabled()
+        following = (tgt + 1).clamp(4, 10)  # the ids of a to g
+        following[tgt == src[:, 1:2]] = t.EOS
+        return nn.functional.one_hot(following, 11).float()
+
+
+def test_greedy_appends_the_likeliest_word_until_the_end():
+    words = WORDS[0], WORDS[0]
+    assert t.greedy(Count(), ["c", "a", "f b"], words) == ["a b c", "a", "a b c d e f"]
+    assert t.greedy(Count(), ["d", ""], words) == ["a b c d", "a b c d e f g" + 42 * " g"]
 
 
 @torch.no_grad()
-def test_greedy_appends_the_likeliest_word_until_the_end():
-    model, words = tiny(tgt_vocab=5), [vocabulary("abcdefg"), vocabulary("x")]
-    for source in "a b", "c", "d e f g":
-        output = t.greedy(model.train(), source, words)
-        src, tgt = t.to_ids([source], words[0], "cpu"), t.to_ids([output], words[1], "cpu")
-        end = tgt.size(1) - (tgt.size(1) > 50)  # it may have stopped at the limit
-        assert torch.equal(model.eval()(src, tgt)[:, : end - 1].argmax(-1), tgt[:, 1:end])
+def test_a_beam_that_covers_everything_is_exhaustive_search():
+    model, scores = tiny(tgt_vocab=5), {}
+    src = t.to_ids(["d e f g"], WORDS[0])
+    for sentence in (s for n in range(4) for s in itertools.product([0, 1, 3, 4], repeat=n)):
+        ids, text = [*sentence, t.EOS][:3], " ".join(list(WORDS[1])[i] for i in sentence)
+        log_p = model(src, torch.tensor([[t.BOS, *ids]])).log_softmax(-1)[0]
+        scores[text] = log_p[range(len(ids)), ids].mean().item()
+    found = beam_search(model, "d e f g", WORDS, beam=500, longest=4)
+    assert {text: score for score, text in found} == pytest.approx(scores, abs=1e-5)
+    assert found == sorted(found, reverse=True)
+
+
+def test_a_beam_of_one_is_greedy_search_and_a_wider_one_finds_as_many():
+    (_, translation), *others = beam_search(Count(), "d", (WORDS[0], WORDS[0]), beam=1)
+    assert translation == "a b c d" and not others
+    assert len(beam_search(Count(), "d", (WORDS[0], WORDS[0]), beam=3)) == 3
 
 
 def recipe(name):
@@ -139,22 +170,9 @@ def recipe(name):
     return namespace
 
 
-@torch.no_grad()
-def test_a_beam_that_covers_everything_is_exhaustive_search():
-    model, words = tiny(tgt_vocab=5), [vocabulary("abcdefg"), vocabulary("x")]
-    beam_search, scores = recipe("beam_search")["beam_search"], {}
-    src = t.to_ids(["d e f g"], words[0], "cpu")
-    for sentence in (s for n in range(4) for s in itertools.product([0, 1, 3, 4], repeat=n)):
-        ids, text = [*sentence, t.EOS][:3], " ".join(list(words[1])[i] for i in sentence)
-        log_p = model(src, torch.tensor([[t.BOS, *ids]])).log_softmax(-1)[0]
-        scores[text] = log_p[range(len(ids)), ids].mean().item()
-    found = beam_search(model, "d e f g", words, beam=500, longest=4)
-    assert scores[found] == pytest.approx(max(scores.values()), abs=1e-5)
-    assert beam_search(model, "d e f g", words, beam=1) == t.greedy(model, "d e f g", words)
-
-
 def test_a_saved_model_translates_as_before(tmp_path):
-    model, words = tiny(tgt_vocab=5, d_ff=64), [vocabulary("abcdefg"), vocabulary("x")]
-    recipe("save")["save"](model, words, tmp_path / "model.pt")
+    model = tiny(tgt_vocab=5, d_ff=64, heads=4)
+    recipe("save")["save"](model, WORDS, tmp_path / "model.pt")
     again, vocabularies = recipe("load")["load"](tmp_path / "model.pt")
-    assert t.greedy(again, "a b", vocabularies) == t.greedy(model, "a b", words)
+    sentences = ["a b", "d e f g"]
+    assert t.greedy(again, sentences, vocabularies) == t.greedy(model, sentences, WORDS)

@@ -1,6 +1,7 @@
 """Reading pairs, their batches, the training loss and schedule, and a whole run that learns."""
 
 import itertools
+import random
 
 import matplotlib.pyplot as plt
 import pytest
@@ -8,142 +9,126 @@ import torch
 import transformer as t
 from test_transformer import vocabulary
 from torch import nn
-from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.testing import assert_close
 
 
-def test_words_are_split_in_any_script():
-    texts = {"¿Comes  PAN,\u202fo'no?\u2028": "¿ comes pan , o ' no ?", "nin\u0303o": "ni\u00f1o"}
-    texts |= {"किताब चिट्ठी।": "किताब चिट्ठी ।", "我们看GPT4书。": "我 们 看 gpt4 书 。"}
-    for text, words in texts.items():
-        assert t.split_words(text) == words == t.split_words(words)
-
-
-def write(folder, train, test=b"uno\tone\n"):
-    (folder / "pairs.tsv").write_bytes(train)
-    (folder / "pairs_test.tsv").write_bytes(test)
-
-
-def test_lines_may_have_a_byte_order_mark_windows_ends_and_further_columns(tmp_path):
-    write(tmp_path, "\ufeff¿Comes?\tDo you\u2028eat?\tCC-BY\r\nSí.\tYes.\r\n\r\n".encode())
-    pairs = [("¿ comes ?", "do you eat ?"), ("sí .", "yes .")]
+def test_lines_are_read_as_words_whatever_else_is_in_them(tmp_path):
+    (tmp_path / "pairs.tsv").write_bytes("¿Comes?\tDo YOU eat?\tCC-BY\nSí,  sí.\tYes.\n\n".encode())
+    pairs = [("¿ comes ?", "do you eat ?"), ("sí , sí .", "yes .")]
     assert list(t.read_pairs(tmp_path / "pairs.tsv")) == pairs
-
-
-BAD = {b"": 1, b"a\tb\nc d\ne\tf\n": 2, b"a\tb\n\xf1\to\n": 2}
-
-
-@pytest.mark.parametrize("lines, number", BAD.items(), ids=["empty", "no tab", "not UTF-8"])
-def test_a_bad_line_is_named_before_training(lines, number, tmp_path, capsys):
-    for name, files in {"pairs": (lines, b"a\tb\n"), "pairs_test": (b"a\tb\n" * 3, lines)}.items():
-        write(tmp_path, *files)
-        with pytest.raises(ValueError, match=f"{name}.tsv, line {number}: not UTF-8 text of"):
-            t.main(data=tmp_path)
-    assert not capsys.readouterr().out
+    assert t.split_words("我们看GPT4 किताब") == "我 们 看 gpt4 किताब"
 
 
 def test_words_seen_fewer_than_three_times_are_unknown():
     words = t.build_vocabulary(["b a b", "c b a", "a c"])
     assert words == vocabulary("ba")
-    assert t.to_ids(["a b", "c"], words, "cpu").tolist() == [[1, 5, 4, 2], [1, 3, 2, 0]]
+    assert t.to_ids(["a b", "c"], words).tolist() == [[1, 5, 4, 2], [1, 3, 2, 0]]
 
 
-def test_an_epoch_has_every_pair_once_with_similar_lengths_together():
-    words = vocabulary(f"w{i}" for i in range(100, 250))
-    pairs = [(f"w{i}" + " ." * (i % 9), f"w{i} .") for i in range(100, 250)]
-    epochs = [list(t.batches(pairs, [words, words], "cpu", 16)) for _ in range(2)]
-    for epoch in epochs:
-        assert sorted(len(src) for src, _ in epoch) == [6] + [16] * 9
-        firsts = torch.cat([torch.stack([src[:, 1], tgt[:, 1]], 1) for src, tgt in epoch])
-        assert sorted(firsts.tolist()) == [[i, i] for i in range(4, 154)]
-        assert sum((src == t.PAD).sum() for src, _ in epoch) < 150
-    orders = [[src.size(1) for src, _ in epoch] for epoch in epochs]
-    assert orders[0] != orders[1] and sorted(orders[0]) not in orders
+def test_an_epoch_has_every_pair_once_and_each_has_another_order():
+    sides = vocabulary(f"s{i}" for i in range(150)), vocabulary(f"t{i}" for i in range(150))
+    pairs = [(f"s{i}", f"t{i}") for i in range(150)]
+    orders = []
+    for _ in range(2):
+        epoch = list(t.batches(pairs, sides, 16))
+        assert [len(src) for src, _ in epoch] == [16] * 9 + [6]
+        src, tgt = (torch.cat(part)[:, 1].tolist() for part in zip(*epoch))
+        assert src == tgt and sorted(src) == [*range(4, 154)]
+        orders.append(src)
+    assert orders[0] != orders[1]
 
 
 class Table(nn.Module):
-    """In place of a Transformer: the logits of the next word, whatever was read before it."""
+    """In place of a Transformer: the same logits of the next word, whatever was read before it."""
 
-    def __init__(self, *logits):
+    def __init__(self):
         super().__init__()
-        self.logits = nn.Parameter(torch.tensor(logits))
+        self.logits = nn.Parameter(torch.zeros(6))
 
     def forward(self, src, tgt):
+        assert self.training
         return self.logits.expand(*tgt.shape, -1)
 
 
-def test_the_loss_ignores_padding_and_smooths_the_labels():
-    model, tgt = Table(0.1, 0.7, 0.2, -0.4, 1.0, 0.3), torch.tensor([[1, 4, 5, 2], [1, 4, 2, 0]])
-    log_p = model.logits.log_softmax(-1).detach()
-    expected = sum(-0.9 * log_p[i] - 0.1 * log_p.mean() for i in (4, 5, 2, 4, 2)) / 5
-    assert t.train(model.eval(), [[(tgt, tgt)]], 1, 1e-3) == pytest.approx([expected.item()])
-    assert model.training
+def test_training_ends_where_padding_is_ignored_and_labels_are_smoothed():
+    """Of 5 words to predict 2 are a, 1 is b, 2 are <eos>; a tenth is spread over all 6 words."""
+    model, tgt = Table(), torch.tensor([[1, 4, 5, 2], [1, 4, 2, 0]])
+    t.train(model.eval(), iter([(tgt, tgt)] * 300), 300, peak=0.1)
+    expected = 0.9 * torch.tensor([0, 0, 2, 0, 2, 1]) / 5 + 0.1 / 6
+    assert_close(model.logits.softmax(-1), expected, atol=0.01, rtol=0)
 
 
-def test_the_learning_rate_rises_and_falls_and_adam_keeps_its_betas(capsys):
-    batch, seen = (torch.tensor([[1, 4, 2]]),) * 2, []
-    hook = register_optimizer_step_pre_hook
-    hook = hook(lambda adam, *_: seen.append([adam.param_groups[0][x] for x in ("lr", "betas")]))
-    losses = t.train(Table(*[0.0] * 5), (iter([batch] * 25) for _ in range(4)), 100, 1e-2)
-    hook.remove()
-    rates, betas = zip(*seen)
+def test_the_learning_rate_rises_and_falls_and_adam_keeps_its_betas(monkeypatch):
+    class Adam(torch.optim.Adam):
+        def step(self):
+            seen.append(dict(self.param_groups[0]))
+            super().step()
+
+    seen, batch = [], (torch.tensor([[1, 4, 2]]),) * 2
+    monkeypatch.setattr(torch.optim, "Adam", Adam)
+    t.train(Table(), [batch] * 100, 100, peak=0.01)
+    rates = [group["lr"] for group in seen]
     top = rates.index(max(rates))
-    assert len(rates) == 100 and set(betas) == {(0.9, 0.98)} and 4 < top < 40
-    assert list(rates) == sorted(rates[:top]) + sorted(rates[top:], reverse=True)
-    assert rates[0] < 1e-3 and rates[top] == pytest.approx(1e-2, rel=0.1) and rates[-1] < 1e-3
-    assert len(losses) == 50 and losses[-1] < losses[0]
-    assert capsys.readouterr().out.endswith(f"step 100 of 100: loss {losses[-1]:.3f}\n")
+    assert len(rates) == 100 and 4 < top < 40 and rates[top] == pytest.approx(0.01, rel=0.1)
+    assert rates == sorted(rates[:top]) + sorted(rates[top:], reverse=True)
+    assert max(rates[0], rates[-1]) < 0.001
+    assert all(group["betas"] == (0.9, 0.98) for group in seen)
 
 
-def formulaic(folder):
+def formulaic(folder, copies=1):
     """200 training pairs; 20 test pairs that combine the same words anew, and one of new words."""
     words = "ana luis eva juan pepe sara", "come ve compra pinta", "pan té queso flan", "rojo negro"
-    english, lines = dict(come="eats", ve="sees", pan="bread", rojo="red", negro="black"), []
+    lines = []
     for a, b, c, d, end in itertools.product(*(side.split() for side in words), ".!"):
-        a, *others = [english.get(word, word) for word in (a, b, d, c)]
-        lines.append(f"{a} {b} {c} {d}{end}\t{a} {' '.join(others)}{end}\n")
-    order = torch.randperm(len(lines), generator=torch.Generator().manual_seed(0)).tolist()
-    parts = "".join(lines[i] for i in order[:200]), "".join(lines[i] for i in order[200:220])
-    write(folder, parts[0].encode(), f"{parts[1]}eva\tnobody nobody nobody".encode())
+        lines.append(f"{a} {b} {c} {d}{end}\t{a}x {b}x {d}x {c}x{end}\n")
+    random.Random(0).shuffle(lines)
+    (folder / "pairs.tsv").write_text("".join(lines[:200] * copies), "utf-8")
+    (folder / "pairs_test.tsv").write_text("".join([*lines[200:220], "eva\tx y z\n"]), "utf-8")
+    return folder
 
 
-def test_two_hundred_pairs_are_learned_and_every_run_is_the_same(tmp_path, capsys, monkeypatch):
-    formulaic(tmp_path)
-    settings = dict(data=tmp_path, figure=tmp_path / "a.png")
-    r = t.main(epochs=40, translate=("Rosa come.", "EVA come pan negro."), **settings)
-    assert 0.5 <= r["exact_match"] < 1 and r["losses"][-1] < 1.5
-    assert "nobody" not in r["vocabularies"][1]
-    printed = capsys.readouterr().out
-    assert "\n<unknown: rosa> come . -> " in printed
-    assert "\neva come pan negro . -> eva eats black bread .\n" in printed
-    for head, ax in enumerate(plt.gcf().axes):
-        rows, columns = ([x.get_text() for x in a.get_ticklabels()] for a in (ax.yaxis, ax.xaxis))
+def test_two_hundred_pairs_are_learned_and_drawn(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(t, "__file__", str(tmp_path / "transformer.py"))
+    questions = "Rosa come.", "EVA come pan negro."
+    result = t.main(data=formulaic(tmp_path), translate=questions, d_model=64, epochs=30)
+    assert 0.5 <= result["exact_match"] < 1 and "z" not in result["vocabularies"][1]
+    example, metric, *answers, _ = capsys.readouterr().out.splitlines()
+    assert example == "example: {} -> {}".format(*next(t.read_pairs(tmp_path / "pairs.tsv")))
+    assert metric == f"exact match {result['exact_match']:.3f} on 21 test sentences"
+    assert answers[0].startswith("<unknown: rosa> come . -> ")
+    assert answers[1] == "eva come pan negro . -> evax comex negrox panx ."
+    *panels, bar = plt.gcf().axes
+    heads = result["model"].decoder[-1].cross_attention.attention_weights[0]
+    assert len(panels) == len(heads) == 4 and bar.get_ylabel() == "attention weight"
+    for number, (panel, weights) in enumerate(zip(panels, heads), 1):
+        image = panel.images[0]
+        rows, columns = (
+            [x.get_text() for x in a.get_ticklabels()] for a in (panel.yaxis, panel.xaxis)
+        )
+        assert panel.get_title() == f"head {number}" and image.get_clim() == (0, 1)
+        assert rows == "evax comex negrox panx . <eos>".split()
         assert columns == "<bos> eva come pan negro . <eos>".split()
-        assert rows == "eva eats black bread . <eos>".split()
-        weights = r["model"].decoder[-1].cross_attention.weights[0, head]
-        assert_close(torch.tensor(ax.images[0].get_array()).float(), weights)
-    assert head == 3 and (tmp_path / "a.png").stat().st_size > 10_000
-    monkeypatch.setattr(t, "evaluate", lambda *_: 0)
-    assert t.main(epochs=2, **settings)["losses"] == t.main(epochs=2, **settings)["losses"]
+        assert_close(torch.tensor(image.get_array()).float(), weights)
 
 
-def test_the_peak_falls_with_the_width_and_the_steps_are_those_of_all_epochs(tmp_path, monkeypatch):
-    def train(model, epochs, steps, peak):
-        seen.append(([len(src) for epoch in epochs for src, _ in epoch], steps, peak))
+def test_the_seed_rules_all_and_sizes_suit_the_corpus_and_the_width(tmp_path, monkeypatch):
+    def train(model, batches, steps, peak):
+        order = [src[0].tolist() for src, _ in batches]
+        seen.append((model.src_embedding.weight[9, 9].item(), order, steps, peak))
 
-    formulaic(tmp_path)
+    seen = []
     monkeypatch.setattr(t, "train", train)
     monkeypatch.setattr(t, "evaluate", lambda *_: 0)
-    monkeypatch.setattr(t, "draw", lambda *_: 0)
-    seen, pairs = [], (tmp_path / "pairs.tsv").read_text(encoding="utf-8")
-    for d_model, copies in (16, 1), (64, 3):
-        (tmp_path / "pairs.tsv").write_text(pairs * copies, encoding="utf-8")
-        t.main(data=tmp_path, epochs=3, d_model=d_model, figure=tmp_path / "a.png")
-    (small, steps, peak), (large, more, lower) = seen
-    assert len(small) == steps == 3 * 13 and len(large) == more == 3 * 10  # batches of 16 and 64
-    assert max(small) == 16 and max(large) == 64 and peak == pytest.approx(2 * lower)
+    for seed, copies, d_model in (0, 1, 16), (0, 1, 16), (1, 1, 16), (0, 3, 64):
+        formulaic(tmp_path, copies)
+        t.main(data=tmp_path, translate=(), d_model=d_model, epochs=3, seed=seed)
+    first, same, other, wide = seen
+    assert first == same and first[0] != other[0] and first[1] != other[1]
+    assert len(first[1]) == 3 * 13 and len(wide[1]) == 3 * 10  # batches of 16 and of 64
+    assert (*first[2:], *wide[2:]) == pytest.approx((39, 0.01, 30, 0.005))
 
 
 def test_exact_match_counts_whole_translations(monkeypatch):
-    monkeypatch.setattr(t, "greedy", lambda model, source, vocabularies: source.upper())
-    assert t.evaluate(None, [("a b", "A B"), ("c", "C C"), ("d", "D"), ("e f", "F E")], None) == 0.5
+    monkeypatch.setattr(t, "greedy", lambda model, sources, _: [s.upper() for s in sources])
+    pairs = [("a b", "A B"), ("c", "C C"), ("d", "D"), ("e f", "F E")] * 40
+    assert t.evaluate(None, pairs, None) == 0.5

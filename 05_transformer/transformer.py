@@ -196,8 +196,8 @@ def draw(model, source, translation):
     """The cross-attention weights of the last layer for the last translation, by heads."""
     keys = ["<bos>", *source.split(), "<eos>"]
     predicted = [*translation.split(), "<eos>"]
-    heads = model.decoder[-1].cross_attention.attention_weights[0].cpu()  # (H, T, S), by greedy
-    fig = plt.figure(figsize=(8, 8), layout="constrained")
+    heads = model.decoder[-1].cross_attention.attention_weights[0].tolist()  # (H, T, S)
+    fig = plt.figure(figsize=(8, 7), layout="constrained")
     for head, weights in enumerate(heads, 1):
         ax = fig.add_subplot(math.ceil(len(heads) / 2), 2, head)
         ax.set(title=f"head {head}", xlabel="key", ylabel="predicted word")
