@@ -1,7 +1,7 @@
 """What the tests of this folder share: where the models and READMEs are, and how to read them."""
 
 import ast
-import importlib.util
+import importlib
 import io
 import re
 import sys
@@ -25,12 +25,10 @@ MODELS = [model_file(folder) for folder in FOLDERS]
 
 
 def load(path):
-    """Imports a model file under its own name, as its own test does."""
-    if path.stem not in sys.modules:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        sys.modules[path.stem] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[path.stem])
-    return sys.modules[path.stem]
+    """Imports a file under its own name, as its own test does."""
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    return importlib.import_module(path.stem)
 
 
 def size(source):

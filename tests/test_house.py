@@ -106,7 +106,7 @@ def test_help_explains_every_option(path, monkeypatch):
     shown = "".join(re.findall(r"\w", output.getvalue()))
     for option in options:
         (explained,) = re.findall(rf"^        {option}: (.{{10,}})$", main.__doc__, re.M)
-        assert f"--{option.replace('_', '-')} " in output.getvalue()
+        assert re.search(rf"--{option.replace('_', '-')}\b", output.getvalue())
         assert "".join(re.findall(r"\w", explained)) in shown
 
 
@@ -137,7 +137,7 @@ def commands():
 def test_the_commands_of_the_pages_have_real_options(readme, line):
     script, *options = shlex.split(line.split("python ", 1)[1], comments=True)
     path = next(p for p in (ROOT / script, readme.parent / script) if p.exists())
-    if path in MODELS:
+    if "import tyro" in path.read_text("utf-8"):
         main = load(path).main
 
         @functools.wraps(main)
