@@ -276,9 +276,10 @@ class Browser:
                     yield event
 
     def close(self):
-        self.timer.cancel()
-        self.process.kill()
+        self.session = {}
+        self.call("Browser.close")
         self.process.wait()
+        self.timer.cancel()
         os.close(self.to), os.close(self.answers)
 
 
