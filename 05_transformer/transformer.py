@@ -91,7 +91,7 @@ class MultiHeadAttention(nn.Module):
     def forward(self, x, memory, mask):  # queries of x (B, T, D), keys, values of memory (B, S, D)
         q, k, v = self.W_q(x), self.W_k(memory), self.W_v(memory)
         # (B, length, D) -> (B, H, length, D / H)
-        q, k, v = (each.unflatten(-1, (self.heads, -1)).transpose(1, 2) for each in (q, k, v))
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, k, v))
         outputs, self.attention_weights = attention(q, k, v, mask)  # the weights: (B, H, T, S)
         return self.W_o(outputs.transpose(1, 2).flatten(2))
 
@@ -160,7 +160,7 @@ def greedy(model, sentences, vocabularies):
         tgt = torch.cat([tgt, next_words], 1)
     words = list(vocabularies[1])
     texts = [" ".join(words[i] for i in ids) for ids in tgt[:, 1:].tolist()]
-    return [text.split("<eos>")[0].strip() for text in texts]
+    return [text.split("<eos>")[0].strip() for text in texts]  # its <eos> ends a sentence, not the batch
 
 
 def evaluate(model, pairs, vocabularies):
