@@ -160,7 +160,7 @@ def greedy(model, sentences, vocabularies):
         tgt = torch.cat([tgt, next_words], 1)
     words = list(vocabularies[1])
     texts = [" ".join(words[i] for i in ids) for ids in tgt[:, 1:].tolist()]
-    return [text.split("<eos>")[0].strip() for text in texts]  # its <eos> ends a sentence, not the batch
+    return [text.split("<eos>")[0].strip() for text in texts]  # the longest ends the loop
 
 
 def evaluate(model, pairs, vocabularies):
