@@ -3,6 +3,7 @@
 Where a layout must not matter, the same numbers are learned from it as from the plain text.
 """
 
+import functools
 import os
 import random
 import re
@@ -61,11 +62,16 @@ def write(name, folder, lines, change=str.encode):
     return folder if name == "transformer" else folder / "text.txt"
 
 
+def small(name, source):
+    """The options of a run that takes a second."""
+    data = {"data": source, "d_model": 16} if name == "transformer" else {"text": source}
+    return {"epochs": 1, **data}
+
+
 def run(name, source, monkeypatch, **options):
-    """What main returns after a second, without its figure."""
+    """What main returns, without its figure."""
     monkeypatch.setattr(load(FILES[name]), "draw", lambda *arguments: None)
-    small = {"data": source, "d_model": 16} if name == "transformer" else {"text": source}
-    return load(FILES[name]).main(**small, epochs=1, **options)
+    return load(FILES[name]).main(**small(name, source), **options)
 
 
 def known(result):
@@ -206,13 +212,10 @@ def test_a_text_that_is_too_short_is_named(name, content, tmp_path, monkeypatch)
 def test_any_number_of_heads_and_of_words_is_drawn(heads, translate, tmp_path, monkeypatch):
     module, source = load(FILES["transformer"]), write("transformer", tmp_path, sentences(count=60))
 
-    def small(*sizes, **options):
-        return transformer(*sizes, heads=heads, **options)
-
-    transformer = module.Transformer
-    monkeypatch.setattr(module, "Transformer", small)
+    transformer = functools.partial(module.Transformer, heads=heads)
+    monkeypatch.setattr(module, "Transformer", transformer)
     monkeypatch.setattr(module, "__file__", str(tmp_path / "transformer.py"))
-    module.main(data=source, translate=translate, d_model=16, epochs=1)
+    module.main(**small("transformer", source), translate=translate)
     assert (tmp_path / "transformer.png").exists() or not translate
 
 

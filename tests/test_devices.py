@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from house import MODELS, load
-from test_any_text import run, sentences, write
+from test_any_text import run, sentences, small, write
 from torch.utils._pytree import tree_leaves, tree_map
 
 FILES = {path.stem: path for path in MODELS if path.parent.name > "04"}
@@ -78,6 +78,9 @@ def test_the_accelerator_learns_what_the_cpu_learns(name, tmp_path, monkeypatch)
 @pytest.mark.skipif(ACCELERATOR is None, reason="no accelerator")
 @models
 def test_a_whole_run_on_the_accelerator(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(load(FILES[name]), "DEVICE", ACCELERATOR)
-    result = run(name, write(name, tmp_path, sentences()), monkeypatch)
-    assert {weight.device.type for weight in result["model"].parameters()} == {ACCELERATOR.type}
+    module, source = load(FILES[name]), write(name, tmp_path, sentences())
+    monkeypatch.setattr(module, "DEVICE", ACCELERATOR)
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "model.py"))
+    model = module.main(**small(name, source))["model"]
+    assert {weight.device.type for weight in model.parameters()} == {ACCELERATOR.type}
+    assert (tmp_path / "model.png").exists()
