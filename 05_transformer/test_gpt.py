@@ -1,5 +1,6 @@
 """GPT equals PyTorch's encoder under a causal mask, sees no later word, and learns."""
 
+import random
 import re
 import sys
 from pathlib import Path
@@ -110,18 +111,18 @@ def test_words_are_drawn_by_temperature_from_the_top_k(temperature, top_k):
 
 # %% training
 def test_a_short_run_is_better_than_the_unigram(monkeypatch, capsys):
-    """The corpus says in the first word which is the third: only attention can know."""
+    """In this language the third word is the first one again: only attention can know it."""
     sentences = [(a, b, a, c) for a in "abcdefgh" for b in "ijklmno" for c in "pqr"]
-    monkeypatch.setattr(gpt, "corpus", lambda: (sentences[::2], sentences[1::2]))
-    result = main(epochs=40, prompt="B k", temperature=0.1)
+    random.Random(0).shuffle(sentences)
+    monkeypatch.setattr(gpt, "corpus", lambda: (sentences[:126], sentences[126:]))
+    monkeypatch.setattr(gpt, "SIZE", 6)
+    result = main(epochs=20, prompt="B k", temperature=0.1)
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == f"held-out perplexity {result['perplexity']:.1f}"
     assert re.fullmatch("<bos> b k b [pqr] <eos>", printed[1])
     best = (8 * 7 * 3) ** (1 / 5)  # of five predictions two are certain
-    # the unigram: a to h twice among five, <eos> once
-    unigram = (20**2 * 35 * 15 * 5) ** (1 / 5)
-    assert best * 0.97 < result["perplexity"] < best * 1.3 < unigram / 3
-    assert result["perplexity"] == evaluate(result["model"], sentences[1::2], result["vocabulary"])
+    unigram = (20**2 * 35 * 15 * 5) ** (1 / 5)  # a to h are twice as frequent as one might think
+    assert best * 0.97 < result["perplexity"] < best * 1.2 < unigram / 4
 
 
 def test_training_makes_a_batch_when_it_is_needed():
