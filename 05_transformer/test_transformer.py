@@ -162,17 +162,17 @@ def test_a_beam_of_one_is_greedy_search_and_a_wider_one_finds_as_many():
     assert len(beam_search(Count(), "d", (WORDS[0], WORDS[0]), beam=3)) == 3
 
 
-def recipe(name):
-    """What the README's block that defines this function defines."""
+def recipe(words):
+    """The README's Python block in which these words stand."""
     text = Path(__file__).with_name("README.md").read_text("utf-8")
-    namespace = {}
-    exec(re.search(rf"```python\n((?:(?!```).)*def {name}\(.*?)```", text, re.DOTALL)[1], namespace)
-    return namespace
+    (code,) = [c for c in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if words in c]
+    return code
 
 
 def test_a_saved_model_translates_as_before(tmp_path):
+    exec(recipe("def save("), found := {})
     model = tiny(tgt_vocab=5, d_ff=64, heads=4)
-    recipe("save")["save"](model, WORDS, tmp_path / "model.pt")
-    again, vocabularies = recipe("load")["load"](tmp_path / "model.pt")
+    found["save"](model, WORDS, tmp_path / "model.pt")
+    again, vocabularies = found["load"](tmp_path / "model.pt")
     sentences = ["a b", "d e f g"]
     assert t.greedy(again, sentences, vocabularies) == t.greedy(model, sentences, WORDS)

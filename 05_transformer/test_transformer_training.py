@@ -1,13 +1,18 @@
 """Reading pairs, their batches, the training loss and schedule, and a whole run that learns."""
 
+import copy
 import itertools
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
 import torch
 import transformer as t
-from test_transformer import vocabulary
+from test_transformer import recipe, vocabulary
 from torch import nn
 from torch.testing import assert_close
 
@@ -132,3 +137,36 @@ def test_exact_match_counts_whole_translations(monkeypatch):
     monkeypatch.setattr(t, "greedy", lambda model, sources, _: [s.upper() for s in sources])
     pairs = [("a b", "A B"), ("c", "C C"), ("d", "D"), ("e f", "F E")] * 40
     assert t.evaluate(None, pairs, None) == 0.5
+
+
+BEFORE = """import torch, torch.distributed as dist
+from itertools import islice
+from pathlib import Path
+from torch.nn.parallel import DistributedDataParallel
+from transformer import *
+dist.init_process_group()
+rank, processes = dist.get_rank(), dist.get_world_size()
+"""
+AFTER = "torch.save([weight.grad for weight in model.parameters()], f'{rank}.pt')\n"
+
+
+@pytest.mark.promise  # seconds: three processes import PyTorch
+def test_two_processes_have_the_gradient_of_one(tmp_path):
+    """Both have the mean of the gradients of two batches."""
+    folder = formulaic(tmp_path)
+    code = recipe("# processes.py").replace("vocabularies))", "vocabularies), dropout=0)")
+    (folder / "processes.py").write_text(BEFORE + code + AFTER, "utf-8")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "processes.py"]
+    env = os.environ | {"PYTHONPATH": str(Path(t.__file__).parent), "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, cwd=folder, env=env, check=True, capture_output=True)
+    pairs = list(t.read_pairs(folder / "pairs.tsv"))
+    vocabularies = [t.build_vocabulary(sentences) for sentences in zip(*pairs)]
+    torch.manual_seed(0)
+    model, gradients = t.Transformer(*map(len, vocabularies), dropout=0), []
+    for batch, _ in zip(t.batches(pairs, vocabularies, 64), range(2)):
+        one = copy.deepcopy(model)
+        t.train(one, [batch], 1, peak=0.004)
+        gradients.append([weight.grad for weight in one.parameters()])
+    for rank in range(2):
+        for found, first, second in zip(torch.load(folder / f"{rank}.pt"), *gradients):
+            assert_close(found, (first + second) / 2, rtol=1e-4, atol=1e-6)
