@@ -9,10 +9,9 @@ Masks: True hides. Numbers in brackets are sections of the paper.
 """
 
 import math
-import sys
-import unicodedata
 from itertools import chain, pairwise
 from pathlib import Path
+from unicodedata import normalize
 
 import matplotlib.pyplot as plt
 import regex as re
@@ -21,53 +20,51 @@ import tyro
 from tokenizers import BertWordPieceTokenizer
 from torch import nn
 from torch.nn.functional import cross_entropy, scaled_dot_product_attention
+from torch.optim.lr_scheduler import OneCycleLR
+from tqdm import tqdm
 
 PAD, UNK, CLS, SEP, MASK = range(5)  # padding, unknown, start, end of a sentence, masked word
-# At most 50 words; a sentence ends at . ! ? … before white space, and at । 。 ！ ？ anywhere.
-SENTENCE = r"(?:[^\s।。！？]+(?<![.!?…])\s+){,49}\S[^\s।。！？]*[।。！？]*"
-# A sentence of a docstring: from a capital letter to a full stop in one paragraph, without code.
+DEVICE = torch.accelerator.current_accelerator(check_available=True) or "cpu"
+# Between sentences: it splits "Is it 3.5? Yes. 好。再见" into "Is it 3.5?", "Yes.", "好。", "再见".
+END = r"(?<=[.!?…])\s+|(?<=[।。！？])\s*(?=[^\s।。！？])"
+# Prose: of "If x=1. Sorts rows, e.g.\nby size. See\n----" it finds "Sorts rows, e.g.\nby size."
 PROSE = r'(?<!\S)[A-Z](?:(?!\n\s*[\n-])[^>=#"])*?\.(?!\S)'
+METRICS = "mlm_accuracy", "mlm_majority", "nsp_accuracy", "nsp_majority"
+LABELS = "masked words", "most frequent word", "next sentence", "majority class"
 
 
 # %% data
-def read_docstrings():
-    """Yields the documents of three libraries: the sentences in the docstrings of each file."""
+def docstrings():
+    """Of each docstring of three libraries, the number of its source file and its sentences."""
     for name in "numpy", "matplotlib", "torch":
-        for file in sorted(Path(torch.__file__).parents[1].glob(f"{name}/**/*.py")):
-            quoted = re.findall('(?s)"""(.*?)"""', file.read_text("utf-8"))
-            yield re.findall(PROSE, "\n\n".join(quoted).replace("`", ""))
+        paths = sorted((Path(torch.__file__).parents[1] / name).rglob("*.py"))
+        for number, path in enumerate(paths):
+            for docstring in re.findall('(?s)"""(.*?)"""', path.read_text("utf-8")):
+                yield number, re.findall(PROSE, docstring.replace("`", ""))
 
 
-def read_text(path):
-    """Yields the documents of a UTF-8 text: the sentences between blank lines, 50 at a time."""
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ValueError(f"{path}, line {line}: not UTF-8; save the file as UTF-8") from error
-    for paragraph in re.split(r"\n\s*\n", text):
-        sentences = re.findall(SENTENCE, paragraph)
-        for start in range(0, len(sentences), 50):
-            yield sentences[start : start + 50]
+def documents(path):
+    """Of each 50 consecutive sentences of a UTF-8 text, their number and themselves."""
+    sentences = re.split(END, path.read_text("utf-8-sig").strip())
+    for start in range(0, len(sentences), 50):
+        yield start // 50, sentences[start : start + 50]
 
 
 def read_pairs(path):
-    """Pairs of consecutive sentences (A, B, number of their document): training and test set.
+    """Pairs (A, B) of consecutive sentences: training set and test set, every 20th document.
 
-    The test set is every 20th document. Repeated sentences are dropped.
+    A repeated pair is dropped, and a test pair that shares a sentence with the training set.
     """
-    training, test, seen = [], [], set()
-    for number, document in enumerate(read_text(path) if path else read_docstrings()):
-        sentences = []
-        for sentence in document:
-            sentence = " ".join(unicodedata.normalize("NFC", sentence).lower().split())
-            if sentence not in seen:
-                seen.add(sentence)
-                sentences.append(sentence)
-        part = training if number % 20 else test
-        part += [(a, b, number) for a, b in pairwise(sentences)]
+    pairs = {}  # and the number of their document
+    for number, sentences in documents(path) if path else docstrings():
+        sentences = [" ".join(normalize("NFC", s).lower().split()) for s in sentences]
+        for pair in pairwise(sentences):
+            pairs.setdefault(pair, number)
+    training = [pair for pair in pairs if pairs[pair] % 20]
+    known = set(chain(*training))
+    test = [pair for pair in pairs if known.isdisjoint(pair)]
     if not training or not test:
-        raise ValueError(f"{path}: too short; give 21 documents of several sentences at least")
+        raise ValueError(f"{path}: too few sentences; they end at . ! ? … । 。 ！ ？")
     return training, test
 
 
@@ -94,25 +91,25 @@ def mask_tokens(ids, vocab):
     is_target = (chance < 0.15) & (ids > MASK)  # none of the special tokens
     masked = ids.masked_fill(is_target & (kind < 0.8), MASK)
     random_words = torch.randint_like(ids, MASK + 1, vocab)
-    return masked.where(~is_target | (kind < 0.9), random_words), is_target  # 0.8 to 0.9 stays
+    return torch.where(is_target & (kind >= 0.9), random_words, masked), is_target
 
 
-def batches(pairs, tokenizer, device, size=128):
-    """One epoch of pairs [CLS] A [SEP] B [SEP], about half of them with a random B [3.1].
+def batches(pairs, tokenizer, size=128):
+    """One epoch of rows [CLS] A [SEP] B [SEP]; half of them have the B of another pair [3.1].
 
-    Yields the inputs (masked ids, segments, is_target), each (B, S), and the targets: the ids (N,)
-    of the masked words, and is_random (B,), 1 where B is a random sentence (NotNext).
+    Yields the inputs (masked ids, segments, is_target), each (B, S), then the targets: the words
+    (N,) that were masked, and is_random (B,), 1 where B is a random sentence (NotNext).
     """
-    A, B, numbers = zip(*pairs)
-    documents = torch.tensor(numbers)
+    real = set(pairs)
     for first in torch.randperm(len(pairs)).split(size):
-        other = first.roll(1)  # its B is the random sentence, if it is of another document
-        is_random = torch.randint(2, first.shape) * (documents[first] != documents[other])
-        second = other.where(is_random == 1, first)
-        rows = tokenizer.encode_batch([(A[i], B[j]) for i, j in zip(first, second)])
-        ids, segments = torch.tensor([(r.ids, r.type_ids) for r in rows], device=device).unbind(1)
+        second = torch.where(torch.rand(len(first)) < 0.5, first.roll(1), first)
+        texts = [(pairs[i][0], pairs[j][1]) for i, j in zip(first, second)]
+        is_random = torch.tensor([int(text not in real) for text in texts], device=DEVICE)
+        rows = tokenizer.encode_batch(texts)
+        ids = torch.tensor([row.ids for row in rows], device=DEVICE)
+        segments = torch.tensor([row.type_ids for row in rows], device=DEVICE)
         masked, is_target = mask_tokens(ids, tokenizer.get_vocab_size())
-        yield (masked, segments, is_target), (ids[is_target], is_random.to(device))
+        yield (masked, segments, is_target), ids[is_target], is_random
 
 
 # %% model
@@ -123,16 +120,17 @@ class Layer(nn.Module):
         super().__init__()
         self.heads = heads
         self.W_q, self.W_k, self.W_v, self.W_o = (nn.Linear(d_model, d_model) for _ in range(4))
+        self.self_norm = nn.LayerNorm(d_model)
         self.ffn = nn.Sequential(nn.Linear(d_model, d_ff), nn.GELU(), nn.Linear(d_ff, d_model))
-        self.norm_1, self.norm_2 = nn.LayerNorm(d_model), nn.LayerNorm(d_model)
+        self.ffn_norm = nn.LayerNorm(d_model)
 
     def forward(self, x, mask):  # (B, S, D), (B, 1, 1, S)
-        projections = self.W_q, self.W_k, self.W_v
-        q, k, v = (W(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for W in projections)
-        output = scaled_dot_product_attention(q, k, v, ~mask)  # True keeps
-        # (B, H, S, D / H) -> (B, S, D); residual connection and layer normalisation, twice
-        x = self.norm_1(x + self.W_o(output.transpose(1, 2).flatten(2)))
-        return self.norm_2(x + self.ffn(x))
+        projected = self.W_q(x), self.W_k(x), self.W_v(x)
+        q, k, v = (p.unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in projected)
+        outputs = scaled_dot_product_attention(q, k, v, ~mask)  # (B, H, S, D / H); True keeps
+        # each time a residual connection, x + ..., and then layer normalisation
+        x = self.self_norm(x + self.W_o(outputs.transpose(1, 2).flatten(2)))
+        return self.ffn_norm(x + self.ffn(x))
 
 
 class Bert(nn.Module):
@@ -155,9 +153,10 @@ class Bert(nn.Module):
     def forward(self, ids, segments, is_target):
         """Three (B, S) -> logits of the target words (N, V), and of next or random (B, 2)."""
         x = self.words(ids) + self.positions.weight[: ids.size(1)] + self.segments(segments)
-        x = self.norm(x)
+        x = self.norm(x)  # (B, S, D)
+        mask = (ids == PAD)[:, None, None]  # (B, 1, 1, S)
         for layer in self.layers:
-            x = layer(x, (ids == PAD)[:, None, None])
+            x = layer(x, mask)
         # Only the targets need logits; the output matrix is that of the word embeddings.
         word_logits = self.mlm(x[is_target]) @ self.words.weight.T + self.bias
         return word_logits, self.nsp(x[:, 0])  # the vector of [CLS] stands for the pair
@@ -165,19 +164,12 @@ class Bert(nn.Module):
 
 # %% evaluation
 @torch.no_grad()
-def evaluate(model, held_out):
-    """Metrics of held-out batches with their baselines.
-
-    The unigram model is counted on the targets themselves: none that ignores context is better.
-    """
-    results = (model(*inputs) + targets for inputs, targets in held_out)
-    word_logits, pair_logits, words, is_random = map(torch.cat, zip(*results))
-    unigram = torch.distributions.Categorical(words.bincount())
+def evaluate(model, inputs, words, is_random):
+    """Accuracies on a held-out batch, with those of always predicting what is most frequent."""
+    word_logits, pair_logits = model(*inputs)
     return {
         "mlm_accuracy": (word_logits.argmax(1) == words).float().mean().item(),
-        "mlm_majority": unigram.probs.max().item(),
-        "mlm_perplexity": cross_entropy(word_logits, words).exp().item(),
-        "unigram_perplexity": unigram.perplexity().item(),
+        "mlm_majority": words.bincount().max().item() / len(words),
         "nsp_accuracy": (pair_logits.argmax(1) == is_random).float().mean().item(),
         "nsp_majority": is_random.bincount().max().item() / len(is_random),
     }
@@ -186,89 +178,84 @@ def evaluate(model, held_out):
 @torch.no_grad()
 def fill_masks(model, tokenizer, sentence):
     """For each [MASK] of a sentence, its five likeliest words with their probabilities."""
-    sentence = unicodedata.normalize("NFC", sentence)
-    ids = torch.tensor([tokenizer.encode(sentence).ids], device=model.bias.device)
-    logits, _ = model(ids, torch.zeros_like(ids), ids == MASK)
-    for row in logits.softmax(1):
+    ids = torch.tensor([tokenizer.encode(normalize("NFC", sentence)).ids], device=DEVICE)
+    word_logits, _ = model(ids, torch.zeros_like(ids), ids == MASK)
+    for row in word_logits.softmax(1):
         yield " ".join(f"{tokenizer.id_to_token(i)} {row[i]:.2f}" for i in row.topk(5).indices)
 
 
 # %% training
-def train(model, epochs, steps, held_out):
-    """Trains on the sum of both losses; returns {step: metrics of the held-out batches}.
-
-    `epochs` yields the batches of each epoch, `steps` in all. The learning rate rises, then falls.
-    """
-    adam = torch.optim.AdamW(model.parameters(), fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(adam, 3e-3, steps, cycle_momentum=False)
+def train(model, batches, steps, held_out):
+    """Minimises the sum of both losses; returns {step: metrics of the held-out batches}."""
     curve = {}
-    for step, (inputs, targets) in enumerate(chain.from_iterable(epochs), 1):
-        mlm_loss, nsp_loss = map(cross_entropy, model(*inputs), targets)
+    adam = torch.optim.AdamW(model.parameters())
+    schedule = OneCycleLR(adam, max_lr=3e-3, total_steps=steps, cycle_momentum=False)
+    bar = tqdm(batches, total=steps)
+    for step, (inputs, words, is_random) in enumerate(bar, 1):
+        word_logits, pair_logits = model(*inputs)
+        mlm_loss = cross_entropy(word_logits, words)
+        nsp_loss = cross_entropy(pair_logits, is_random)
         loss = mlm_loss + nsp_loss
         adam.zero_grad()
         loss.backward()
         adam.step()
         schedule.step()
-        if step % max(1, steps // 25) == 0:
-            print(f"step {step} of {steps}: loss {loss:.3f}", flush=True)
-            curve[step] = evaluate(model, held_out)
+        if step % 50 == 0 or step == steps:
+            curve[step] = evaluate(model, *held_out)
+            bar.set_postfix(loss=f"{loss:.3f}")
     return curve
 
 
 # %% figure
-def draw(curve, path):
-    """Saves the held-out accuracies during training and, as flat lines, their baselines."""
-    plt.style.use("tableau-colorblind10")
+def draw(curve):
+    """The held-out accuracies during training and, dashed, their baselines."""
     fig, ax = plt.subplots(layout="constrained")
-    for name in "mlm_accuracy", "nsp_accuracy", "mlm_majority", "nsp_majority":
-        ax.plot(list(curve), [point[name] for point in curve.values()], label=name)
+    for metric, label, style in zip(METRICS, LABELS, ["C0-", "C0--", "C1-", "C1--"]):
+        ax.plot(list(curve), [point[metric] for point in curve.values()], style, label=label)
     ax.set(title="Held-out accuracy", xlabel="training step", ylabel="accuracy")
     ax.legend()
+    path = Path(__file__).with_suffix(".png")
     fig.savefig(path, dpi=150)
+    print(f"figure in {path}")
 
 
 # %% main
 def main(
     text: Path | None = None,
-    epochs: int = 5,
+    epochs: int = 6,
     fill: tuple[str, ...] = ("Returns the [MASK] of the array.", "The [MASK] must be a [MASK]."),
     seed: int = 0,
-    device: str | None = None,
-    figure: Path = Path(__file__).with_suffix(".png"),
 ) -> dict:
     """Pre-trains a small BERT and evaluates it on documents that it has not seen.
 
     Args:
-        text: UTF-8 text with a blank line between documents; without it, docstrings.
+        text: UTF-8 text of a thousand sentences or more; without it, docstrings.
         epochs: Passes over the training set.
         fill: Sentences with [MASK]; the likeliest words for it are printed.
         seed: Of the weights, the order of the pairs and the masks.
-        device: cpu, cuda, mps, ...; without it, the accelerator if there is one.
-        figure: Where the figure is saved.
     """
-    device = device or torch.accelerator.current_accelerator(check_available=True) or "cpu"
     training, test = read_pairs(text)
-    tokenizer = train_tokenizer([f"{a} {b}" for a, b, _ in training])
-    torch.manual_seed(0)  # the same held-out batches for every seed
-    held_out = list(batches(test, tokenizer, device))[:16]
+    tokenizer = train_tokenizer([f"{a} {b}" for a, b in training])
+    if any(MASK not in tokenizer.encode(sentence).ids for sentence in fill):
+        raise ValueError("--fill: a sentence has no [MASK] among its first 44 subword tokens")
+    torch.manual_seed(0)  # the same held-out batch for every seed
+    inputs, words, is_random = held_out = next(batches(test, tokenizer, 2048))
+    example = " ".join(tokenizer.id_to_token(i) for i in inputs[0][0] if i != PAD)
+    targets = tokenizer.decode(words[: inputs[2][0].sum()].tolist())
+    print(f"example: {example}; targets: {targets}; random: {is_random[0]}")
     torch.manual_seed(seed)
-    model = Bert(tokenizer.get_vocab_size()).to(device)
-    data = (batches(training, tokenizer, device) for _ in range(epochs))
-    curve = train(model, data, epochs * math.ceil(len(training) / 128), held_out)
-    result = evaluate(model, held_out)
-    for name, value in result.items():
-        print(f"{name} {value:.3f}")
+    model = Bert(tokenizer.get_vocab_size()).to(DEVICE)
+    steps = epochs * math.ceil(len(training) / 128)
+    data = (batch for _ in range(epochs) for batch in batches(training, tokenizer))
+    curve = train(model, data, steps, held_out)
+    for metric, label in zip(METRICS, LABELS):
+        print(f"{label}: accuracy {curve[steps][metric]:.3f}")
     for sentence in fill:
         for words in fill_masks(model, tokenizer, sentence):
             print(sentence, "->", words)
-    draw(curve, figure)
-    return result | {"model": model, "tokenizer": tokenizer}
+    draw(curve)
+    return curve[steps] | {"model": model, "tokenizer": tokenizer}
 
 
 if __name__ == "__main__":
-    if hasattr(sys.stdout, "reconfigure"):  # a notebook's output has no such method
-        sys.stdout.reconfigure(errors="replace")  # a terminal may lack some characters
-    try:
-        tyro.cli(main)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"bert.py: {error}")
+    result = tyro.cli(main)
