@@ -122,4 +122,5 @@ def test_every_link_leads_somewhere_in_its_language(english):
 @twins
 def test_no_paragraph_is_left_in_english(english):
     ours, theirs = (set(re.split(r"\n\s*\n", read(readme))) for readme in pair(english))
-    assert not [text for text in ours & theirs if len(text.split()) > 12]
+    same = [text for text in ours & theirs if not text.startswith("$$")]
+    assert not [text for text in same if len(text.split()) > 12]
