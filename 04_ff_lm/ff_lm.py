@@ -21,7 +21,7 @@ from tqdm import tqdm
 BOUNDARY, UNK = 0, 1  # <s> ends a sentence and fills the context of its first words
 DEVICE = torch.accelerator.current_accelerator(check_available=True) or "cpu"
 SIZE = 256  # windows in a batch
-# A word: <unk> or <s>, which some texts contain, a Chinese character, letters, or a sign.
+# A word: <unk> or <s>, if the text has them, a Chinese character, letters and digits, or a sign.
 WORD = r"(?V1)<unk>|<s>|\p{Han}|[\w--\p{Han}]+(?:'[\w--\p{Han}]+)?|[^\w\s.`*]"
 # Prose: "Returns the largest value, if any." is found, "Returns x[0]." and "Use np.max." are not.
 PROSE = r"[A-Z](?:(?!---)[^.:;!?=\[\]{}<>#_|])*\.(?!\S)"
@@ -39,7 +39,8 @@ def docstrings():
 def split_sentences(texts):
     """Sentences as tuples of words in lower case, each once; a long one is cut every 50 words."""
     sentences = []
-    for sentence in re.split(r"[.!?](?:\s|$)|[।。！？…]|\n\s*\n", "\n".join(texts)):
+    # sentences end at . ! ? before white space, at the marks of other scripts, at an empty line
+    for sentence in re.split(r"[.!?](?:\s|$)|[।。！？…]|\n\s*\n", "\n\n".join(texts)):
         words = re.findall(WORD, unicodedata.normalize("NFC", sentence).lower())
         sentences += [tuple(words[i : i + 50]) for i in range(0, len(words), 50)]
     return list(dict.fromkeys(sentences))
@@ -115,7 +116,7 @@ def generate(model, ids):
 
 # %% training
 def train(model, batches, steps, test_rows):
-    """AdamW on the cross-entropy of the next word: {step: held-out perplexity}."""
+    """AdamW on the cross-entropy of the next word. Returns {step: held-out perplexity}."""
     curve = {}
     adam = torch.optim.AdamW(model.parameters())
     schedule = OneCycleLR(adam, max_lr=5e-3, total_steps=steps, cycle_momentum=False)

@@ -9,8 +9,10 @@ import pytest
 import torch
 from ff_lm import FFLM, corpus, evaluate, generate, main, split_sentences, train, windows
 from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import OneCycleLR
 
 README = Path(ff_lm.__file__).with_name("README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
 VERBS = "cat sleeps dog barks owl flies boy runs cow eats fox jumps bee hums man sings".split()
 
 
@@ -32,7 +34,10 @@ def test_sentences_of_a_text_by_hand():
     assert [" ".join(s) for s in found] == "é vio 2 5 aves , ¿ no|don't go|a|b|c d e , f".split("|")
     assert split_sentences(["El nin\u0303o. el  NIÑO.", "El\u202fniño!"]) == [("el", "niño")]
     assert split_sentences(["वह चिट्ठी।读a书。她"]) == [("वह", "चिट्ठी"), ("读", "a", "书"), ("她",)]
-    assert split_sentences(["<s> <unk> N <b <UNK>"]) == [("<s>", "<unk>", "n", "<", "b", "<unk>")]
+    assert split_sentences(["<s> <unk> N", "<b <UNK>"]) == [
+        ("<s>", "<unk>", "n"),
+        ("<", "b", "<unk>"),
+    ]
     assert [len(s) for s in split_sentences([" ".join(map(str, range(120)))])] == [50, 50, 20]
 
 
@@ -119,9 +124,9 @@ def test_words_are_drawn_from_the_probabilities_until_the_boundary():
 
 def test_kneser_ney_by_hand_and_sums_to_one():
     """The recipe of the README."""
-    blocks, found = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S), {}
-    exec(next(block for block in blocks if "def kneser_ney(" in block), found)
-    kneser_ney, training = found["kneser_ney"], [(0, 2), (0, 2), (0, 3), (1, 3)]
+    found, training = {}, [(0, 2), (0, 2), (0, 3), (1, 3)]
+    exec(next(block for block in BLOCKS if "def kneser_ney(" in block), found)
+    kneser_ney = found["kneser_ney"]
     # 0 is used 3 times, before 2 kinds of word; of 3 kinds of pair one ends in 2, two in 3:
     # the unigram of 2 is (1 - 0.75 + 0.75 * 3 / 5) / 3.75 = 0.7 / 3.75
     assert kneser_ney(training, [(0, 2)], 5) == [pytest.approx((1.25 + 2.25 * 0.7 / 3.75) / 3.75)]
@@ -133,11 +138,10 @@ def test_kneser_ney_by_hand_and_sums_to_one():
 
 # %% training
 def test_training_makes_a_batch_when_it_is_needed_and_keeps_the_betas_of_adam(monkeypatch):
-    rows = torch.randint(5, (60, 3))
+    rows, before, adams = torch.randint(5, (60, 3)), [], []
     model = torch.nn.Sequential(FFLM(5, context=2))  # any model will do
-    before, optimizers, AdamW = [], [], torch.optim.AdamW
     monkeypatch.setattr(
-        torch.optim, "AdamW", lambda weights: optimizers.append(AdamW(weights)) or optimizers[0]
+        ff_lm, "OneCycleLR", lambda *a, **b: adams.append(a[0]) or OneCycleLR(*a, **b)
     )
 
     def data():
@@ -148,8 +152,7 @@ def test_training_makes_a_batch_when_it_is_needed_and_keeps_the_betas_of_adam(mo
     curve = train(model, data(), 42, rows)
     assert len(set(before)) == 42  # made all at once, all would see the same model
     assert curve == {step: before[step] for step in range(3, 42, 3)} | {42: evaluate(model, rows)}
-    assert curve[42] < curve[3]
-    assert optimizers[0].param_groups[0]["betas"] == (0.9, 0.999)
+    assert curve[42] < curve[3] and adams[0].param_groups[0]["betas"] == (0.9, 0.999)
 
 
 def test_learns_that_the_noun_decides_the_verb(text, capsys):
@@ -174,6 +177,16 @@ def test_a_text_without_a_test_set_is_refused(text):
     text.write_text("One sentence. Another.")
     with pytest.raises(ValueError, match="text.txt: fewer than ten different sentences"):
         main(text=text)
+
+
+def test_the_recipe_for_the_penn_treebank(text, monkeypatch, capsys):
+    lines = [f" the <unk> of {noun} N \n" for noun in VERBS]
+    text.with_name("ptb.train.txt").write_text("".join(lines[:12]))
+    text.with_name("ptb.test.txt").write_text("".join(lines[12:]))
+    monkeypatch.chdir(text.parent)
+    monkeypatch.setattr(ff_lm, "corpus", corpus)  # which the recipe replaces, until the test ends
+    exec(next(block for block in BLOCKS if block.startswith("# penn_treebank.py")))
+    assert capsys.readouterr().out.startswith("example: the <unk> of <unk> n -> <s>\n")
 
 
 @pytest.mark.promise
