@@ -1,6 +1,7 @@
 """The model, its losses and its training."""
 
 import importlib.util
+import math
 import re
 from pathlib import Path
 
@@ -14,11 +15,11 @@ from transformers import BertConfig, BertForPreTraining
 
 
 def animals(path):
-    """400 sentences about animals, which nearly always eat and seldom see or take."""
+    """401 sentences: animals eat and seldom see or take; one word is in the test set only."""
     nouns, verbs = "cat dog bird fish horse cow".split(), "eats eats eats sees takes".split()
     places = ((d, s) for d in range(40) for s in range(10))
     lines = [f"The {nouns[d % 6]} {verbs[s % 5]} {d} apples at {s} o'clock.\n" for d, s in places]
-    path.write_text("".join(lines), encoding="utf-8")
+    path.write_text("A unicorn.\n" + "".join(lines), encoding="utf-8")
     return path
 
 
@@ -105,39 +106,47 @@ def test_accuracies_by_hand():
     assert found == pytest.approx(by_hand)
 
 
-def test_both_losses_are_learned_at_a_rate_that_rises_and_falls(batch):
-    """A step of Adam moves a weight by the learning rate at most, and the first by just that."""
+def test_training_is_adamw_on_both_losses_at_a_rate_that_rises_and_falls(batch):
     torch.manual_seed(0)
-    model, places = Bert(30, 16, 2), []
-    gradients = torch.autograd.grad(loss_of(model, *batch), list(model.parameters()))
+    model, reference, steps = Bert(30, 16, 2), Bert(30, 16, 2), 60
+    reference.load_state_dict(model.state_dict())
+    curve = bert.train(model, [batch] * steps, steps, batch)
+    assert list(curve) == [50, 60] and curve[60]["mlm_accuracy"] == curve[60]["nsp_accuracy"] == 1
+    adam, top = torch.optim.AdamW(reference.parameters()), 0.3 * steps - 1
+    for step in range(steps):  # along a cosine from 3e-3 / 25 up to 3e-3, then down to nearly 0
+        place = step / top if step < top else 1 + (step - top) / (steps - 1 - top)
+        low = 3e-3 / 25 if step < top else 3e-3 / 25e4
+        adam.param_groups[0]["lr"] = low + (3e-3 - low) * (1 - math.cos(math.pi * place)) / 2
+        adam.zero_grad()
+        loss_of(reference, *batch).backward()
+        adam.step()
+    for ours, expected in zip(model.parameters(), reference.parameters()):
+        torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-3)
 
-    def batches():
-        for _ in range(121):
-            places.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
-            yield batch
 
-    curve = bert.train(model, batches(), 121, batch)
-    assert list(curve) == [50, 100, 121]
-    assert curve[121]["mlm_accuracy"] == curve[121]["nsp_accuracy"] == 1
-    moves = torch.stack(places).diff(dim=0)
-    first = -moves[0] / (3e-3 / 25) - 0.01 * places[0]  # without the weight decay
-    gradient = torch.cat([g.flatten() for g in gradients])
-    clear = gradient.abs() > 1e-5
-    torch.testing.assert_close(first[clear], gradient.sign()[clear], atol=0.02, rtol=0)
-    rates = moves.abs().amax(1)
-    assert 20 < rates.argmax() < 60 and rates.max() > 2e-3 and rates[-1] < 1e-5
+def test_at_the_width_of_the_paper_the_initial_deviation_is_its_own():
+    assert Bert(1000, 768, 12, 1).words.weight.std().item() == pytest.approx(0.02, rel=0.02)
 
 
 def test_a_short_run_learns_the_same_every_time(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bert, "__file__", str(tmp_path / "bert.py"))
     text = animals(tmp_path / "text.txt")
     fill = ("[MASK] cat eats", "The dog eats 3 apples at 4 o'[MASK].")
-    result = bert.main(text=text, epochs=20, fill=fill)
+    result = bert.main(text, epochs=20, fill=fill)
     assert result["mlm_majority"] + 0.2 < result["mlm_accuracy"] < 0.8
     printed = capsys.readouterr().out
     assert re.search(r"eats -> the 0\.", printed) and re.search(r"o'\[MASK\]. -> .*clock", printed)
-    assert (tmp_path / "bert.png").exists()
+    assert f"masked words: accuracy {result['mlm_accuracy']:.3f}\n" in printed
+    assert f"majority class: accuracy {result['nsp_majority']:.3f}\n" in printed
+    assert printed.startswith("example: [CLS] ") and (tmp_path / "bert.png").exists()
+
+    training, test = bert.read_pairs(text)  # the tokenizer knows the first, the metrics the second
+    tokenizer = bert.train_tokenizer([f"{a} {b}" for a, b in training])
+    assert result["tokenizer"].get_vocab() == tokenizer.get_vocab()
+    torch.manual_seed(0)  # whatever the seed of the run
+    metrics = bert.evaluate(result["model"], *next(bert.batches(test, tokenizer, 2048)))
+    assert metrics == {name: result[name] for name in metrics}
+
     runs = [(bert.main(text, epochs=1, seed=s), capsys.readouterr().out) for s in (0, 0, 1)]
     assert runs[0][1] == runs[1][1] != runs[2][1]
-    for name in "mlm_majority", "nsp_majority":  # the same test set
-        assert runs[0][0][name] == runs[2][0][name] == result[name]
+    assert runs[0][0]["nsp_majority"] == runs[2][0]["nsp_majority"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import bert
 import pytest
 import real_bert
+import several_processes
 import torch
 from test_bert import animals, loss_of
 from transformers import BertConfig, BertForPreTraining, BertTokenizer
@@ -37,22 +38,20 @@ def test_without_weights_one_sentence_says_so(tmp_path):
 
 
 PROBE = """
-import copy, sys, torch, torch.distributed as dist
+import sys, torch, torch.distributed as dist
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-import bert, several_processes
+import bert, several_processes, test_bert
 
 def probe(model, batches, steps, held_out):
-    batches, ours = list(batches), model.module
-    start = copy.deepcopy(ours.state_dict())
-    inputs, words, is_random = batches[0]
-    word_logits, pair_logits = model(*inputs)
-    loss = bert.cross_entropy(word_logits, words) + bert.cross_entropy(pair_logits, is_random)
-    loss.backward()
-    gradients = {name: weight.grad.clone() for name, weight in ours.named_parameters()}
-    curve = train(model, iter(batches), steps, held_out)
+    first = next(batches)
+    start = {name: weight.clone() for name, weight in model.module.state_dict().items()}
+    test_bert.loss_of(model, *first).backward()
+    gradients = {name: weight.grad.clone() for name, weight in model.module.named_parameters()}
+    batches = [first, *batches]
     assert len(batches) == steps
-    saved = start, batches[0], gradients, ours.state_dict(), held_out
+    curve = train(model, batches, steps, held_out)
+    saved = start, first, gradients, held_out, model.module.state_dict()
     torch.save(saved, f"{dist.get_rank()}.pt")
     return curve
 
@@ -74,10 +73,10 @@ def test_two_processes_have_the_gradients_of_one_and_end_alike(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("masked words") == 1 and done.stderr.count("0/2 ") == 1
-    ranks = zip(*(torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)))
-    starts, batches, gradients, ends, held_out = ranks
-    for both in starts, gradients, ends, held_out:
-        torch.testing.assert_close(*both, rtol=0, atol=0)
+    both = zip(*(torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)))
+    starts, batches, gradients, held_out, ends = both
+    for pair in starts, gradients, held_out, ends:
+        torch.testing.assert_close(*pair, rtol=0, atol=0)
     assert not torch.equal(batches[0][1], batches[1][1])  # each has its own
     assert not torch.equal(starts[0]["bias"], ends[0]["bias"])
     one = bert.Bert(len(starts[0]["bias"]))
@@ -94,6 +93,4 @@ def test_two_processes_have_the_gradients_of_one_and_end_alike(tmp_path):
 
 def test_alone_it_says_how_to_start_it():
     with pytest.raises(SystemExit, match="torchrun --nproc-per-node 2 several_processes.py"):
-        import several_processes
-
         several_processes.main()
