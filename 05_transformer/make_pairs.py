@@ -2,495 +2,316 @@
 
     python make_pairs.py [--out FOLDER]     20 000 and 1 000 lines, the same bytes on every machine
 
-What makes exact match a fair score: a source sentence has exactly one translation.
+The grammar stands in grammar.txt, the words with all their forms in lexicon.txt.
 
-- Marks are the same in both languages: a full stop, `¡ !` or `¿ ?`, and a comma after a time of
-  several words that begins a sentence (`Por la mañana, ...`). English has no `don't`.
-- The first and second person may leave the subject out; the third always says who it is.
-- `cantamos` is present and past: it always comes with a time (`cada día`, `ayer`) to tell.
-- `lo, la` are `it`; `los, las` are `them`. Actions in the past are preterite, states imperfect.
-- Every verb and every adjective names the classes of nouns that suit it (see lexicon.txt).
-
-What makes it a test of composition: one in fourteen of the combinations (noun, adjective) and
-(subject noun, verb) is held out, by lemma. A sentence with a held-out combination, in whatever
-number, gender or tense, can only go to the test set, a sentence without one only to the training
-set. Every word of the test set occurs at least RARE times in the training set.
+- A source sentence has exactly one translation, or exact match would not be a fair score.
+- Word order matters: nearly half of the sentences have a *twin*. Two of their words, of one class,
+  can change places, and the same words say something else: `Mi madre ayuda a tu padre`, `Mi padre
+  ayuda a tu madre`. The test set has both twins, so a reader that ignores order fails on one.
+- One in fourteen of the combinations of a noun with a verb or an adjective is held out, by lemma.
+  No training sentence has both words, in whatever form and place; in a test sentence, or in its
+  twin, they stand together: subject and verb, noun and adjective. Twins have the same words, hence
+  the same fate.
+- Every word of the test set occurs at least RARE times in the training set.
 """
 
 import argparse
 import random
 import re
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations, permutations
 from pathlib import Path
 from typing import NamedTuple
 
+HERE = Path(__file__).parent
 SIZES = (20_000, 1_000)  # training and test
 HELD_OUT, RARE = 1 / 14, 15
+PLURAL, PAST, EXCLAMATION = 0.35, 0.4, 0.08  # shares
 rng = random.Random()
-
-DETERMINERS = {  # masculine, feminine, their plurals, English singular and plural
-    "the": ["el", "la", "los", "las", "the", "the"],
-    "this": ["este", "esta", "estos", "estas", "this", "these"],
-    "that": ["ese", "esa", "esos", "esas", "that", "those"],
-    "a": ["un", "una", "unos", "unas", "a", "some"],
-    "my": ["mi", "mi", "mis", "mis", "my", "my"],
-    "your": ["tu", "tu", "tus", "tus", "your", "your"],
-    "our": ["nuestro", "nuestra", "nuestros", "nuestras", "our", "our"],
-    "bare": ["", "", "", "", "", ""],
-}
-DEFINITE = ["the", "the", "the", "the", "this", "that", "my", "your", "our"]
-ANY = DEFINITE + ["a", "a", "a"]
-SILENT = [("", "i", 0), ("", "i", 0), ("", "you", 1), ("", "we", 3), ("", "you", 4)]
-SPOKEN = [
-    ("él", "he", 2),
-    ("ella", "she", 2, True),
-    ("ellos", "they", 5),
-    ("ellas", "they", 5, True),
-]
-LIVING = {"person", "animal"}
-BE = {
-    "present": ["am", "are", "is", "are", "are", "are"],
-    "past": ["was", "were", "was", "were", "were", "were"],
-}
-LIKE = {"present": ["gusta", "gustan"], "past": ["gustó", "gustaron"]}
-ASK = {"": "", "qué": "what", "dónde": "where", "cuándo": "when", "por qué": "why"}
-IT = [("lo", "it"), ("la", "it"), ("los", "them"), ("las", "them")]
-TIMES = {
-    "present": [
-        ("cada día", "every day"),
-        ("por la mañana", "in the morning"),
-        ("por la noche", "at night"),
-    ],
-    "past": [("ayer", "yesterday"), ("anoche", "last night"), ("la semana pasada", "last week")],
-}
-LIKES = [({"person"}, {"food", "drink", "text", "clothes", "song", "art", "place", "animal"})] * 8
-LIKES += [({"hunter"}, {"flesh"}), ({"grazer"}, {"plant"})]
-THERE = [
-    ({"animal", "person"}, {"outdoors"}),
-    ({"flower", "animal"}, {"outdoors"}),
-    ({"food", "drink", "wine", "cup"}, {"larder"}),
-    ({"pocket", "text"}, {"desk"}),
-]
-
-# %% words: inflection, and reading the lexicon
-
-
-class Noun(NamedTuple):
-    es: list  # singular, plural
-    en: list
-    feminine: bool
-    tags: set
-
-
-class Adjective(NamedTuple):
-    es: str
-    en: str
-    copula: str  # ser, estar or color (which takes ser and is not joined to others)
-    line: int  # adjectives of one line of the lexicon exclude each other
-    tags: set
-
-
-class Verb(NamedTuple):
-    es: dict  # "present" and "past": six persons each
-    base: str
-    past: str
-    mark: str  # * a state, ! no habit
-    frames: list  # (subject tags, link, object tags)
-
-
-def english_s(word):
-    """The word with the ending of plural nouns and of verbs in the third person."""
-    if word == "have":
-        return "has"
-    if re.search("[^aeiou]y$", word):
-        return word[:-1] + "ies"
-    return word + ("es" if re.search("(s|x|ch|sh|o)$", word) else "s")
-
-
-def spanish_s(word):
-    """The plural of a Spanish noun or adjective."""
-    if word == "joven":
-        return "jóvenes"
-    if re.search("[aeiouáéíóú]$", word):
-        return word + "s"
-    for accented, plain in zip("áéíóú", "aeiou"):
-        word = re.sub(accented + "(?=[ns]$)", plain, word)  # canción, canciones
-    return word + "es"
-
-
-def agree(words, feminine, plural):
-    """Adjectives in the gender and number of their noun, joined by `y`."""
-    forms = [re.sub("o$", "a", word.es) if feminine else word.es for word in words]
-    return " y ".join(spanish_s(form) if plural else form for form in forms)
-
-
-def conjugate(infinitive, stressed):
-    """Present and preterite; `stressed` is the stem of the stressed forms (pienso, pensamos)."""
-    stem, ending = infinitive[:-2], infinitive[-2:]
-    present = {"ar": "o as a amos áis an", "er": "o es e emos éis en", "ir": "o es e imos ís en"}
-    past = "é aste ó amos asteis aron" if ending == "ar" else "í iste ió imos isteis ieron"
-    first = stem
-    if ending == "ar":
-        first = re.sub("c$", "qu", re.sub("g$", "gu", stem))  # busqué, llegué
-    stems = [stressed, stressed, stressed, stem, stem, stressed]
-    return {
-        "present": [a + b for a, b in zip(stems, present[ending].split())],
-        "past": [a + b for a, b in zip([first] + [stem] * 5, past.split())],
-    }
-
-
-def read_lexicon(path):
-    """Section -> its lines, each as the words before the colon and the words of every item."""
-    lexicon = {}
-    for line in path.read_text(encoding="utf-8").split("\n"):
-        if line.startswith("["):
-            section = lexicon[line.strip("[]")] = []
-        elif line and not line.startswith("#"):
-            head, items = line.split(": ")
-            section.append((head.split(), [item.split() for item in items.split(", ")]))
-    return lexicon
-
-
-def read_noun(tags, article, es, one, many=None):
-    """The article tells the gender; `many` is an irregular English plural."""
-    return Noun([es, spanish_s(es)], [one, many or english_s(one)], article == "la", set(tags))
-
-
-def read_verb(infinitive, base, past, frames):
-    """The infinitive can carry its stressed stem and a mark: pensar/piens, abrir!"""
-    infinitive, mark = re.fullmatch("(.*?)([*!]?)", infinitive).groups()
-    infinitive, _, stressed = infinitive.partition("/")
-    es = FORMS.get(infinitive) or conjugate(infinitive, stressed or infinitive[:-2])
-    frames = [(set(who.split("|")), link, set(what.split("|"))) for who, link, what in frames]
-    return Verb(es, base, past, mark, frames)
-
-
-LEXICON = read_lexicon(Path(__file__).with_name("lexicon.txt"))
-FORMS = {}
-for (infinitive,), (forms,) in LEXICON["irregular"]:
-    FORMS[infinitive] = {"present": forms[:6], "past": forms[6:]}
-NOUNS = [read_noun(tags, *item) for tags, items in LEXICON["nouns"] for item in items]
-VERBS = [read_verb(*head, frames) for head, frames in LEXICON["verbs"]]
-ADJECTIVES = []
-for number, ((copula, *tags), items) in enumerate(LEXICON["adjectives"]):
-    ADJECTIVES += [Adjective(es, en, copula, number, set(tags)) for es, en in items]
-
-# %% phrases
-
-
-class Phrase(NamedTuple):
-    es: str = ""
-    en: str = ""
-    person: int = 2  # from 0, i, to 5, they
-    feminine: bool = False
-    noun: Noun | None = None
-    words: list = []  # its adjectives
-
-    def pairs(self, verb=None):
-        """The combinations of lemmas in it, and with the verb whose subject it is."""
-        others = [word.en for word in self.words] + [verb] * bool(verb)
-        return [(self.noun.en[0], other) for other in others] if self.noun else []
 
 
 def pick(options):
     return options[int(rng.random() * len(options))]  # only random() is promised never to change
 
 
-def chance(share):
-    return rng.random() < share
+# %% lexicon and grammar
 
 
-def negation():
-    """The Spanish and the English word, in a quarter of the cases."""
-    return ("no", "not") if chance(0.25) else ("", "")
+class Word(NamedTuple):
+    section: str  # nouns, verbs, ...
+    tags: list  # its classes, and f, yo or tú where that matters
+    forms: list  # of Spanish and English: tenses of genders of numbers or persons
 
 
-def join(*parts):
-    return " ".join(part for part in parts if part)
+@dataclass
+class Leaf:
+    symbol: str  # the class that the word was drawn from
+    word: Word
+    plural: bool = False
 
 
-def fits(determiner, noun, plural):
-    """Whether the determiner can stand before the noun: a water, my river and the uncle cannot."""
-    if determiner in ("my", "your", "our"):
-        return bool(noun.tags & {"own", "kin"})
-    if "kin" in noun.tags:
-        return False
-    mass = "mass" in noun.tags
-    return {"a": not mass, "bare": mass or plural}.get(determiner, True)
+class Phrase(NamedTuple):
+    parts: dict  # role -> Leaf or Phrase; the first is the head, with which the others agree
+    order: list  # Spanish and English: the roles and words in the order in which they are written
 
 
-def describe(tags, count, first=None):
-    """At most `count` adjectives for a noun with these tags that can stand side by side."""
-    if not count:
-        return []
-    first = first or pick([a for a in ADJECTIVES if a.tags & tags])
-    if count == 1 or first.copula == "color":
-        return [first]
-    others = [a for a in ADJECTIVES if a.tags & tags and a.copula == first.copula]
-    others = [a for a in others if a.line != first.line and a.en != first.en]
-    return [first, pick(others)] if others else [first]
+def read_lexicon(path):
+    """Class -> its words."""
+    words = defaultdict(list)
+    for line in path.read_text("utf-8").split("\n"):
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif line and not line.startswith("#"):
+            tags, forms = line.split(":")
+            languages = []
+            for language in forms.split("|"):
+                tenses = [tense.split(",") for tense in language.split("/")]
+                languages.append([[form.split() or [""] for form in tense] for tense in tenses])
+            word = Word(section, tags.split(), languages)
+            for tag in word.tags:
+                words[tag].append(word)
+    return words
 
 
-def noun_phrase(tags, determiners=ANY, counts=(0, 0, 0, 1, 1, 1, 2), unlike=None):
-    """A random phrase about something with one of `tags`, other than the noun `unlike`."""
-    noun = pick([n for n in NOUNS if n.tags & tags and n is not unlike])
-    plural = not noun.tags & {"mass", "one"} and chance(0.15 if "place" in noun.tags else 0.45)
-    options = [d for d in determiners if fits(d, noun, plural)]
-    if not options:
-        return noun_phrase(tags, determiners, counts, unlike)
-    forms = DETERMINERS[pick(options)]
-    words = [] if "kin" in noun.tags else describe(noun.tags, pick(counts))
-    adjectives = agree(words, noun.feminine, plural)
-    es = join(forms[noun.feminine + 2 * plural], noun.es[plural], adjectives)
-    en = join(forms[4 + plural], " and ".join(word.en for word in words), noun.en[plural])
-    return Phrase(es, en, 5 if plural else 2, noun.feminine, noun, words)
+def read_grammar(path):
+    """Symbol -> its rules: the symbols of the parts by role, and the orders to write them in."""
+    rules = defaultdict(list)
+    for block in path.read_text("utf-8").strip().split("\n\n"):
+        lines = [line for line in block.split("\n") if not line.startswith("#")]
+        parts, orders = [], []
+        for line in lines[1:]:
+            weight, line = re.fullmatch(r"(\d* ?)(.*)", line).groups()
+            lists = orders if "|" in line else parts
+            lists += [line] * int(weight or 1)
+        for line in parts:
+            symbol, symbols = line.split(": ")
+            roles = lines[0].strip("[]").split()
+            rules[symbol].append((dict(zip(roles, symbols.split())), orders))
+    return rules
 
 
-def subject(tags, pronoun):
-    """A noun phrase or, for people, a pronoun, left out where the Spanish verb tells."""
-    return Phrase(*pick(SILENT * 4 + SPOKEN)) if pronoun else noun_phrase(tags)
+WORDS, RULES = read_lexicon(HERE / "lexicon.txt"), read_grammar(HERE / "grammar.txt")
+THEY = Leaf("pronoun", WORDS["pronoun"][0], plural=True)
 
 
-def place(tags):
-    """A noun phrase about a place with its preposition."""
-    where = noun_phrase(tags, DEFINITE, (0, 0, 0, 1))
-    tags = where.noun.tags
-    links = [("en", word) for word in ("in", "on") if word in tags] * 3
-    if tags & {"building", "outdoors"}:
-        links += [("cerca de", "near")]
-    if "building" in tags:
-        links += [("detrás de", "behind"), ("delante de", "in front of")]
-    es, en = pick(links)
-    return where._replace(es=join(es, where.es), en=join(en, where.en))
+# %% trees
 
 
-# %% sentences: each function returns Spanish, English, the final mark and the combinations, or None
+def grow(symbol, inherited=""):
+    """A random tree. A label, as in `building.one` or `rest.yes`, holds for the head as well."""
+    symbol, _, label = symbol.partition(".")
+    label = label or inherited
+    if symbol in WORDS:
+        word = pick(WORDS[symbol])
+        can_be_plural = len(word.forms[0][0][0]) == 2 and label != "one"
+        return Leaf(symbol, word, can_be_plural and (label == "many" or rng.random() < PLURAL))
+    parts, orders = pick(RULES[symbol])
+    labelled = [order for order in orders if order.startswith(label + ":")]
+    order = pick(labelled or orders).split(":")[-1]
+    nodes = {}
+    for role, part in parts.items():
+        if role in re.findall(r"\w+", order):  # ¿qué ves? has no object
+            nodes[role] = grow(part, "" if nodes else label)
+    return Phrase(nodes, order.split("|"))
 
 
-def clause(who, base, past, tense, after, no="", ask=None):
-    """English word order, with do-support; `ask` is the question word or empty."""
-    third = who.person == 2
-    do = "did" if tense == "past" else "does" if third else "do"
-    if ask is not None:
-        return join(ask, do, who.en, no, base, after)
-    if no:
-        return join(who.en, do, no, base, after)
-    finite = past if tense == "past" else english_s(base) if third else base
-    return join(who.en, finite, after)
+def head(node):
+    while isinstance(node, Phrase):
+        node = next(iter(node.parts.values()))
+    return node
 
 
-def phrase():
-    """A noun with one adjective or two."""
-    it = noun_phrase(pick(ADJECTIVES).tags, ANY, (1, 1, 2))
-    return it.es, it.en, "", it.pairs()
+def leaves(node):
+    if isinstance(node, Leaf):
+        return [node]
+    return [leaf for part in node.parts.values() for leaf in leaves(part)]
 
 
-def statement(ask=None, clitic=("", "")):
-    """Who does what (where, when); with `ask` as a question, with `clitic` about it or them."""
-    verb, (no, no_en) = pick(VERBS), negation()
-    state, once = verb.mark == "*", verb.mark == "!"
-    tense = "present" if state else pick(["present", "past"])
-    pronoun = chance(0.55)  # for people only
-    frames = [frame for frame in verb.frames if not pronoun or frame[0] & {"person", "adult"}]
-    who_tags, link, what_tags = pick(frames)
-    who, what, when = subject(who_tags, pronoun), Phrase(), ("", "")
-    somewhere, direct = link == "@", link[0] == ">"
-    thing = direct and not what_tags & LIVING
-    same = who.person == 3 and verb.es["present"][3] == verb.es["past"][3] and not state  # cantamos
-    timeless = ask == "cuándo" or state or once and tense == "present"
-    impossible = {
-        "qué": no or not thing,
-        "dónde": no or not (somewhere or direct) or direct and timeless,
-        "cuándo": no or state or tense == "present",
-    }
-    if impossible.get(ask) or same and timeless or clitic[0] and not thing:
-        return None
-
-    es_link, _, en_link = link.strip("@").partition(">")
-    if somewhere and ask != "dónde" and (state or chance(0.6)):
-        what = place(what_tags)
-    elif not somewhere and not clitic[0] and ask != "qué":
-        what = noun_phrase(what_tags, ANY + ["bare"] * 5 * thing, unlike=who.noun)
-        if direct and what.noun.tags & LIVING and verb.base != "have":
-            es_link = "a"  # veo a la niña
-    if not what.es:
-        es_link = ""
-    if not timeless and (same or chance(0.2)):
-        when = pick(TIMES[tense])
-    before, after = ("", ""), when
-    if ask is None and chance(0.4):
-        before, after = when, ("", "")
-        if " " in when[0]:
-            before = when[0] + ",", when[1] + ","
-
-    form = join(no, clitic[0], verb.es[tense][who.person])
-    if ask is None:
-        es = join(before[0], who.es, form, es_link, what.es, after[0])
-    else:
-        es = join(ask, form, who.es, es_link, what.es, after[0])
-    tail = join(en_link, clitic[1], what.en, after[1])
-    en = clause(who, verb.base, verb.past, tense, tail, no_en, ASK.get(ask))
-    mark = "." if ask is None else "?"
-    return es, join(before[1], en), mark, who.pairs(verb.base) + what.pairs()
+# %% writing
 
 
-def question():
-    """Who does what, with a question word or without."""
-    return statement(ask=pick(["", "", *ASK, "qué", "qué"]))
+def inflect(word, english, past, leaf):
+    """The form of a word that agrees with a leaf; where a form lacks, the one before it."""
+    tenses = word.forms[english]
+    genders = tenses[min(past, len(tenses) - 1)]
+    forms = genders[min("f" in leaf.word.tags, len(genders) - 1)]
+    person = {"yo": 0, "tú": 1}.get(leaf.word.tags[-1], 3 if leaf.plural else 2)
+    if len(forms) == 4:
+        return forms[person]
+    plural = person == 3 or english and person < 2  # they sing, I sing
+    return forms[min(plural, len(forms) - 1)]
 
 
-def clitic():
-    """Who does what to it or to them."""
-    return statement(clitic=pick(IT))
+def spell(phrase, english, past):
+    """The words of a phrase in one of the languages."""
+    words = []
+    for token in phrase.order[english].split():
+        role, _, other = token.partition(".")
+        part = phrase.parts.get(role)
+        if isinstance(part, Phrase):
+            words.append(spell(part, english, past))
+        elif other == "base":  # does not sing
+            words.append(inflect(part.word, english, False, THEY))
+        elif part or role.isupper():
+            word = part.word if part else WORDS[role][0]
+            leaf = head(phrase.parts[other] if other else phrase)
+            words.append(inflect(word, english, past, leaf))
+        else:
+            words.append(token)
+    return " ".join(words)
 
 
-def gustar():
-    """Who likes is the subject in English; the thing liked is the subject in Spanish."""
-    tense, (no, no_en), ask = pick(["present", "past"]), negation(), chance(0.25)
-    who_tags, liked = pick(LIKES)
-    who = subject(who_tags, who_tags == {"person"} and chance(0.4))
-    what = noun_phrase(liked, DEFINITE)
-    pronoun = ["me", "te", "le", "nos", "os", "les"][who.person]
-    form = join(no, pronoun, LIKE[tense][what.person == 5])
-    whom = join("a" * bool(who.es), who.es)
-    es = join(whom, form, what.es)
-    if ask and who.noun:
-        es = join(form, what.es, whom)  # ¿le gusta el pan al niño?
-    en = clause(who, "like", "liked", tense, what.en, no_en, "" if ask else None)
-    return es, en, "?" if ask else ".", who.pairs("like") + what.pairs()
+SPANISH = {r"\ba el\b": "al", r"\bde el\b": "del", r"\bla agua\b": "el agua"}
+ENGLISH = {r"\ba (?=[aeiou])": "an "}
 
 
-def copula():
-    """Somebody or something is (or is not) so, with one adjective or two."""
-    (no, no_en), ask, tense, head, tags = negation(), chance(0.25), "present", None, {"person"}
-    if chance(0.3):
-        who = subject(tags, pronoun=True)
-        if not who.es:
-            who = who._replace(feminine=chance(0.5))  # estoy cansada
-    else:
-        head, tense = pick(ADJECTIVES), pick(["present", "past"])
-        who = noun_phrase(head.tags, DEFINITE, (0, 0, 0, 1))
-        tags = who.noun.tags
-    words = describe(tags, 1 if no else pick([1, 1, 2]), head)
-    if {word.line for word in words} & {word.line for word in who.words}:
-        return None  # the big house is small
-    form = FORMS["estar" if words[0].copula == "estar" else "ser"][tense][who.person]
-    form, es_words = join(no, form), agree(words, who.feminine, who.person > 2)
-    be, en_words = BE[tense][who.person], join(no_en, " and ".join(word.en for word in words))
-    pairs = who._replace(words=words).pairs() + who.pairs()
-    if ask:
-        return join(form, es_words, who.es), join(be, who.en, en_words), "?", pairs
-    return join(who.es, form, es_words), join(who.en, be, en_words), ".", pairs
-
-
-def there():
-    """Something is (or is not) somewhere."""
-    tense, no, ask = pick(["present", "past"]), "no" * chance(0.25), chance(0.25)
-    things, places = pick(THERE)
-    what = noun_phrase(things, ["bare"] if no else ["a", "a", "bare"])
-    where = place(places)
-    es = join(no, {"present": "hay", "past": "había"}[tense], what.es, where.es)
-    be, rest = BE[tense][what.person], join(no, what.en, where.en)
-    pairs = what.pairs() + where.pairs()
-    if ask and not no:
-        return es, join(be, "there", rest), "?", pairs
-    return es, join("there", be, rest), ".", pairs
-
-
-def contract(es, en):
-    """del, al, el agua and e inteligente in Spanish, an and I in English."""
-    es = re.sub(r"\bla (?=agua\b|águila\b)", "el ", es)
-    es = re.sub(r"\buna (?=águila\b)", "un ", es)
-    es = re.sub(r"\ba el\b", "al", re.sub(r"\bde el\b", "del", es))
-    es = re.sub(r"\by (?=i)", "e ", es)
-    en = re.sub(r"\ba (?=[aeiou])", "an ", en)
-    return es, re.sub(r"\bi\b", "I", en)
-
-
-def sentence(kind):
-    """One random sentence of a kind as it is written, or None where it makes no sense."""
-    made = kind()
-    if made is None:
-        return None
-    es, en, mark, pairs = made
-    if mark == "?" and re.search(r"(am|do|did) i\b|^(are|do|did) we\b", en):
-        return None  # no questions about oneself
-    es, en = contract(es, en)
-    if mark == "." and chance(0.1):
-        mark = "!"
-    if mark:  # a phrase has none
-        es = {"?": "¿", "!": "¡"}.get(mark, "") + es[0].upper() + es[1:] + mark
-        en = en[0].upper() + en[1:] + mark
-    if not all(3 <= len(tokens(text)) <= 14 for text in (es, en)):
-        return None
-    return es, en, pairs
-
-
-# %% files
-
-KINDS = {phrase: 1, copula: 4, there: 2, gustar: 3, clitic: 3, question: 5, statement: 12}  # shares
+def write(tree, past):
+    """Spanish and English."""
+    pair = []
+    for english, contractions in enumerate((SPANISH, ENGLISH)):
+        text = " ".join(spell(tree, english, past).replace("_", " ").split())
+        for pattern, replacement in contractions.items():
+            text = re.sub(pattern, replacement, text)
+        text = re.sub(r" (?=[,.?!'])|(?<=[¿¡]) ", "", text)
+        pair.append(re.sub(r"\w", lambda letter: letter[0].upper(), text, count=1))
+    return tuple(pair)
 
 
 def tokens(text):
     return re.findall(r"\w+|[^\w\s]", text.lower())
 
 
-def held_out(pair):
-    """Whether the combination of two lemmas is only for the test set: a hash of them decides."""
-    return random.Random(" ".join(pair)).random() < HELD_OUT
+def bag(text):
+    return " ".join(sorted(tokens(text)))
 
 
-def has_two_adjectives(pair):
-    return " and " in pair[1]
+def twins(tree, past):
+    """What else the same Spanish words say when two of one class change places."""
+    words, found = bag(write(tree, past)[0]), []
+    for a, b in combinations(leaves(tree), 2):
+        if a.symbol == b.symbol and a.word is not b.word and a.plural == b.plural:
+            a.word, b.word = b.word, a.word
+            pair = write(tree, past)
+            a.word, b.word = b.word, a.word
+            if bag(pair[0]) == words:
+                found.append(pair)
+    return found
+
+
+# %% what is held out
+
+
+def lemma(leaf):
+    return leaf.word.forms[True][0][0][0]
+
+
+@cache
+def drawn(noun, other):
+    return random.Random(f"{noun} {other}").random() < HELD_OUT  # a hash of both decides
+
+
+def held_out(pairs):
+    """Whether one of the pairs is a noun and a verb or adjective that are for the test set."""
+    for a, b in pairs:
+        is_combination = a.word.section == "nouns" and b.word.section in ("verbs", "adjectives")
+        if is_combination and drawn(lemma(a), lemma(b)):
+            return True
+    return False
+
+
+def agreeing(phrase):
+    """The pairs of a head and a word that agrees with it."""
+    found = []
+    for part in phrase.parts.values():
+        if isinstance(part, Leaf):
+            found.append((head(phrase), part))
+        else:
+            found += agreeing(part)
+    return found
+
+
+# %% files
+
+
+def sentence(kind):
+    """A random tree and its tense. No word comes twice, and nobody asks about himself."""
+    while True:
+        clause, past = grow(kind), rng.random() < PAST
+        asks = "¿" in clause.order[0]
+        order = ["clause", "clause"] if asks else ["clause .", "clause ."]
+        if not asks and rng.random() < EXCLAMATION:
+            order = ["¡ clause !", "clause !"]
+        lemmas = [lemma(leaf) for leaf in leaves(clause) if leaf.word.section != "others"]
+        about_me = asks and "yo" in head(clause).word.tags
+        if not about_me and len(set(lemmas)) == len(lemmas):
+            return Phrase({"clause": clause}, order), past
+
+
+def collect(kind, has_twins, sizes, english):
+    """Training pairs of a kind, and groups for the test set: a pair or a pair with its twin."""
+    train, test = [], []
+    while len(train) < sizes[0] or len(test) < sizes[1]:
+        tree, past = sentence(kind)
+        unseen = held_out(permutations(leaves(tree), 2))
+        part = test if unseen else train
+        if len(part) == sizes[unseen] or unseen and not held_out(agreeing(tree)):
+            continue
+        group, others = [write(tree, past)], twins(tree, past) if has_twins else []
+        if has_twins and not others:
+            continue
+        if has_twins and unseen:
+            group.append(pick(others))
+        for es, en in group:
+            if english.get(es, en) != en:
+                raise ValueError(f"two translations of: {es}")
+        if not any(es in english for es, _ in group):
+            english.update(group)
+            part.append(group)
+    return train, test
 
 
 def make_pairs():
     """Training and test: two lists of (Spanish, English) in random order."""
     rng.seed(0)
+    kinds = Counter()
+    for symbol in "plain", "twin":
+        for parts, _ in RULES[symbol]:
+            kinds[parts["subject"], symbol == "twin"] += 1
     english, train, pools = {}, [], []
-    for kind, share in KINDS.items():
-        train_size, test_size = (round(size * share / sum(KINDS.values())) for size in SIZES)
-        parts = [], []  # a part of the training set, and twice as much as needed for the test set
-        while len(parts[0]) < train_size or len(parts[1]) < 2 * test_size:
-            es, en, pairs = sentence(kind) or ("", "", ())
-            unseen = any(map(held_out, pairs))
-            if english.get(es, en) != en:
-                raise ValueError(f"two translations of: {es}")
-            full = len(parts[unseen]) == (2 * test_size if unseen else train_size)
-            if es and es not in english and not full:
-                english[es] = en
-                parts[unseen].append((es, en))
-        train += parts[0]
-        pools.append((*parts, test_size))
-    seen = Counter(word for pair in train for text in pair for word in tokens(text))
+    for (kind, has_twins), share in kinds.items():
+        size, test_size = (size * share // kinds.total() for size in SIZES)
+        part, pool = collect(kind, has_twins, (size, 2 * test_size), english)
+        train += [group[0] for group in part]
+        pools.append((pool, test_size))
+    seen = Counter(token for pair in train for text in pair for token in tokens(text))
     test = []
-    for part, pool, size in pools:
-        pool = [p for p in pool if all(seen[w] >= RARE for text in p for w in tokens(text))]
-        double = round(size * sum(map(has_two_adjectives, part)) / len(part))
-        test += [p for p in pool if has_two_adjectives(p)][:double]
-        test += [p for p in pool if not has_two_adjectives(p)][: size - double]
+    for pool, size in pools:
+        known = []
+        for group in pool:
+            if all(seen[token] >= RARE for pair in group for token in tokens(" ".join(pair))):
+                known += group
+        test += known[:size]
     return [sorted(part, key=lambda _: rng.random()) for part in (train, test)]
 
 
 def main():
     parser = argparse.ArgumentParser(description="write pairs.tsv and pairs_test.tsv")
-    parser.add_argument(
-        "--out", type=Path, default=Path(__file__).parent, help="an existing folder"
-    )
+    parser.add_argument("--out", type=Path, default=HERE, help="an existing folder")
     out = parser.parse_args().out
     if not out.is_dir():
-        raise OSError(f"--out {out} is not a folder; make it first")
+        sys.exit(f"make_pairs.py: --out {out} is not a folder; make it first")
     train, test = make_pairs()
     for name, part in ("pairs.tsv", train), ("pairs_test.tsv", test):
-        text = "".join(f"{es}\t{en}\n" for es, en in part)
-        (out / name).write_bytes(text.encode())
-    es, en = (len({word for pair in train for word in tokens(pair[side])}) for side in (0, 1))
+        (out / name).write_bytes("".join(f"{es}\t{en}\n" for es, en in part).encode())
+    es, en = (len({token for pair in train for token in tokens(pair[side])}) for side in (0, 1))
     print(f"{len(train)} + {len(test)} pairs in {out}; word types: {es} Spanish, {en} English")
+    bags = Counter(bag(es) for es, _ in test)
+    twins = sum(bags[bag(es)] > 1 for es, _ in test)
+    print(f"{twins} test sources have the same words as another one, with another translation")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except OSError as error:
-        sys.exit(f"make_pairs.py: {error}")
+    main()
