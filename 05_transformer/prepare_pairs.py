@@ -1,11 +1,12 @@
 """Make pairs.tsv and pairs_test.tsv of your own parallel corpus, for transformer.py --data FOLDER.
 
-    python prepare_pairs.py FILE FOLDER [--swap]
+    python prepare_pairs.py FILE FOLDER [--swap]           each line: source, tab, translation
+    python prepare_pairs.py SOURCES TRANSLATIONS FOLDER    two files, line by line
 
-FILE is UTF-8 text: in every line a source sentence, a tab and its translation; further columns are
-ignored. The sentences stay as they are written, in Unicode's composed form (NFC) and with single
-spaces. Repeated pairs are written once, and sentences of more than LONGEST words are left out.
-The test set has 1 000 random pairs, or 5 % of a file of less than 20 000. A pair that shares its
+The files are UTF-8 text; columns after the second are ignored. The sentences stay as they are
+written, in Unicode's composed form (NFC) and with single spaces. Repeated pairs are written once,
+and sentences of more than LONGEST words are left out.
+The test set has 1 000 random pairs, or 5 % of a corpus of less than 20 000. A pair that shares its
 source or its target with one of them (the same words, whatever the case and the punctuation) is
 not in the training set, so that no test sentence has been seen in training.
 """
@@ -26,24 +27,33 @@ def words(text):
     return regex.findall(r"(?V1)\p{Han}|[\w--\p{Han}]+", text.lower())
 
 
-def read_pairs(path, swap):
-    """Yields (source, target); ValueError names the line that is not UTF-8 or not a pair."""
+def read_lines(path):
+    """The lines of a UTF-8 file; ValueError names the line that is not UTF-8."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ValueError(f"{path}, line {line}: not UTF-8; save the file as UTF-8") from error
-    for number, line in enumerate(unicodedata.normalize("NFC", text).split("\n"), start=1):
-        if not line.strip():
-            continue
+    return unicodedata.normalize("NFC", text).removesuffix("\n").split("\n")
+
+
+def read_pairs(file, translations):
+    """Yields the two sides of each line; both are empty for an empty line."""
+    lines = read_lines(file)
+    if translations is None:
+        for number, line in enumerate(lines, start=1):
+            if line.strip() and "\t" not in line:
+                raise ValueError(f"{file}, line {number}: no tab between source and translation")
+        pairs = [(line + "\t").split("\t")[:2] for line in lines]
+    else:
+        others = read_lines(translations)
+        if len(lines) != len(others):
+            counts = f"{file} has {len(lines)} lines, {translations} has {len(others)}"
+            raise ValueError(f"{counts}: line by line, they must be translations")
+        pairs = zip(lines, others)
+    for source, target in pairs:
         # split() knows all of Unicode's white space
-        columns = [" ".join(column.split()) for column in line.split("\t")]
-        if len(columns) < 2:
-            raise ValueError(f"{path}, line {number}: no tab between source and translation")
-        source, target = columns[:2]
-        if not (source and target):
-            raise ValueError(f"{path}, line {number}: the source or its translation is missing")
-        yield (target, source) if swap else (source, target)
+        yield " ".join(source.split()), " ".join(target.split())
 
 
 def split(pairs):
@@ -58,15 +68,21 @@ def split(pairs):
     return train, test
 
 
-def prepare(file, folder, swap=False):
-    """Divides the pairs of a file into the two files of a folder, and says what is left out."""
+def prepare(file, folder, swap=False, translations=None):
+    """Divides the pairs into the two files of a folder, and says what is left out."""
     paths = folder / "pairs.tsv", folder / "pairs_test.tsv"
     if any(path.exists() for path in paths):
         raise ValueError(f"{folder} already holds pairs: name another folder")
-    pairs, count, long = {}, 0, 0
-    for source, target in read_pairs(file, swap):
+    pairs, count, single, long = {}, 0, 0, 0
+    for source, target in read_pairs(file, translations):
+        if swap:
+            source, target = target, source
+        if not (source or target):
+            continue  # an empty line
         count += 1
-        if max(len(words(source)), len(words(target))) > LONGEST:
+        if not (source and target):
+            single += 1
+        elif max(len(words(source)), len(words(target))) > LONGEST:
             long += 1
         else:
             pairs.setdefault((source.lower(), target.lower()), (source, target))
@@ -84,17 +100,20 @@ def prepare(file, folder, swap=False):
             path.unlink(missing_ok=True)
         raise
     print(f"{len(train)} training pairs, {len(test)} test pairs. Left out of {count}:")
+    print(f"{single} without a source or a translation")
     print(f"{long} with a sentence of more than {LONGEST} words")
-    print(f"{count - long - len(pairs)} repeated")
+    print(f"{count - single - long - len(pairs)} repeated")
     print(f"{len(pairs) - len(train) - len(test)} that share a sentence with a test pair")
 
 
 def main():
     parser = argparse.ArgumentParser(description="make a training and a test set of a corpus")
     parser.add_argument("file", metavar="FILE", type=Path, help="UTF-8: source, tab, translation")
+    more = "then FILE has the sources alone, line by line"
+    parser.add_argument("translations", metavar="TRANSLATIONS", type=Path, nargs="?", help=more)
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="where the two files go")
-    parser.add_argument("--swap", action="store_true", help="the second column is the source")
-    prepare(**vars(parser.parse_args()))
+    parser.add_argument("--swap", action="store_true", help="translate the other way")
+    prepare(**vars(parser.parse_intermixed_args()))
 
 
 if __name__ == "__main__":
