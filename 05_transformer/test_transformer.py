@@ -121,10 +121,11 @@ def test_dropout_acts_on_the_embeddings_and_on_each_part_of_a_layer():
         assert_close(left, nn.functional.layer_norm(x, [16]), rtol=1e-4, atol=1e-4)
 
 
-def test_embeddings_begin_with_the_deviation_that_suits_their_second_use_as_output_layer():
-    model = t.Transformer(500, 400, d_model=64)
+def test_words_are_embedded_about_as_large_as_their_positions():
+    model, ids = t.Transformer(400, 400).eval(), torch.arange(400)[None]
     for embedding in model.src_embedding, model.tgt_embedding:
-        assert embedding.weight.std().item() == pytest.approx(64**-0.5, rel=0.03)
+        words = model.embed(embedding, ids) - t.positions(400, 96)
+        assert words.std().item() == pytest.approx(1, rel=0.03)
 
 
 class Count(nn.Module):
@@ -137,10 +138,12 @@ class Count(nn.Module):
         return nn.functional.one_hot(following, 11).float()
 
 
-def test_greedy_appends_the_likeliest_word_until_the_end():
+def test_greedy_and_a_beam_of_one_append_the_likeliest_word_until_the_end():
     words = WORDS[0], WORDS[0]
     assert t.greedy(Count(), ["c", "a", "f b"], words) == ["a b c", "a", "a b c d e f"]
     assert t.greedy(Count(), ["d", ""], words) == ["a b c d", "a b c d e f g" + 42 * " g"]
+    ((_, translation),) = beam_search(Count(), "d", words, beam=1)
+    assert translation == "a b c d" and len(beam_search(Count(), "d", words, beam=3)) == 3
 
 
 @torch.no_grad()
@@ -154,12 +157,6 @@ def test_a_beam_that_covers_everything_is_exhaustive_search():
     found = beam_search(model, "d e f g", WORDS, beam=500, longest=4)
     assert {text: score for score, text in found} == pytest.approx(scores, abs=1e-5)
     assert found == sorted(found, reverse=True)
-
-
-def test_a_beam_of_one_is_greedy_search_and_a_wider_one_finds_as_many():
-    (_, translation), *others = beam_search(Count(), "d", (WORDS[0], WORDS[0]), beam=1)
-    assert translation == "a b c d" and not others
-    assert len(beam_search(Count(), "d", (WORDS[0], WORDS[0]), beam=3)) == 3
 
 
 def recipe(words):
