@@ -2,7 +2,7 @@
 
 It learns Spanish to English from pairs.tsv; pairs_test.tsv has new combinations of its words.
 Run: python transformer.py
-Result: exact match 0.979 on the test set (nearest-neighbour baseline: 0.000).
+Result: exact match 0.984 on the test set (nearest-neighbour baseline: 0.000).
 Shapes: B batch, S source length, T target length, D model width, H heads, V target vocabulary.
 Masks: True hides. Numbers in brackets are sections of the paper.
 """
