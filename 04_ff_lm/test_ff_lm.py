@@ -7,12 +7,13 @@ import ff_lm
 import numpy as np
 import pytest
 import torch
+import trigram
 from ff_lm import FFLM, corpus, evaluate, generate, main, split_sentences, train, windows
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import OneCycleLR
+from trigram import kneser_ney
 
 README = Path(ff_lm.__file__).with_name("README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
 VERBS = "cat sleeps dog barks owl flies boy runs cow eats fox jumps bee hums man sings".split()
 
 
@@ -123,10 +124,7 @@ def test_words_are_drawn_from_the_probabilities_until_the_boundary():
 
 
 def test_kneser_ney_by_hand_and_sums_to_one():
-    """The recipe of the README."""
-    found, training = {}, [(0, 2), (0, 2), (0, 3), (1, 3)]
-    exec(next(block for block in BLOCKS if "def kneser_ney(" in block), found)
-    kneser_ney = found["kneser_ney"]
+    training = [(0, 2), (0, 2), (0, 3), (1, 3)]
     # 0 is used 3 times, before 2 kinds of word; of 3 kinds of pair one ends in 2, two in 3:
     # the unigram of 2 is (1 - 0.75 + 0.75 * 3 / 5) / 3.75 = 0.7 / 3.75
     assert kneser_ney(training, [(0, 2)], 5) == [pytest.approx((1.25 + 2.25 * 0.7 / 3.75) / 3.75)]
@@ -185,14 +183,23 @@ def test_the_recipe_for_the_penn_treebank(text, monkeypatch, capsys):
     text.with_name("ptb.test.txt").write_text("".join(lines[12:]))
     monkeypatch.chdir(text.parent)
     monkeypatch.setattr(ff_lm, "corpus", corpus)  # which the recipe replaces, until the test ends
-    exec(next(block for block in BLOCKS if block.startswith("# penn_treebank.py")))
+    exec(re.search(r"^```python\n(# penn_treebank.py.*?)^```", README, re.M | re.S)[1])
     assert capsys.readouterr().out.startswith("example: the <unk> of <unk> n -> <s>\n")
+
+
+def test_the_mixture_is_between_network_and_trigram_where_two_words_say_too_little(text, capsys):
+    found = trigram.main(text, epochs=40)
+    p = found["network"]
+    assert capsys.readouterr().out.count(f"{p:.1f}") == 2  # of ff_lm.py and of trigram.py
+    assert p < found["mixture of trigram and network"] < found["trigram"]
 
 
 @pytest.mark.promise
 def test_the_network_against_the_trigram():
-    """The recipe of the README, with the whole default run: `pytest -m promise -s 04_ff_lm`."""
-    section, found = re.search(r"^### A mixture.*?(?=^##)", README, re.M | re.S)[0], {}
-    exec("".join(re.findall(r"^```python\n(.*?)^```", section, re.M | re.S)), found)
-    perplexity = {name: 1 / p.log().mean().exp().item() for name, p in found["p"].items()}
-    assert perplexity["network"] <= 109 and perplexity["mixture"] <= 0.83 * perplexity["trigram"]
+    """The table of the README, with the whole default run: `pytest -m promise -s 04_ff_lm`."""
+    found = trigram.main()
+    assert found["network"] <= 109
+    assert found["mixture of trigram and network"] <= 0.83 * found["trigram"]
+    for name, perplexity in found.items():
+        shown = re.search(rf"^{name}: ([\d.]+)$", README, re.M)[1]
+        assert perplexity == pytest.approx(float(shown), abs=2 if "network" in name else 0.1)
