@@ -55,7 +55,7 @@ def read_pairs(path):
 
     A repeated pair is dropped, and a test pair that shares a sentence with the training set.
     """
-    pairs = {}  # and the number of their document
+    pairs = {}  # each with the number of its document
     for number, sentences in documents(path) if path else docstrings():
         sentences = [" ".join(normalize("NFC", s).lower().split()) for s in sentences]
         for pair in pairwise(sentences):
@@ -97,8 +97,8 @@ def mask_tokens(ids, vocab):
 def batches(pairs, tokenizer, size=128):
     """One epoch of rows [CLS] A [SEP] B [SEP]; half of them have the B of another pair [3.1].
 
-    Yields the inputs (masked ids, segments, is_target), each (B, S), then the targets: the words
-    (N,) that were masked, and is_random (B,), 1 where B is a random sentence (NotNext).
+    Yields the inputs (masked ids, segments, is_target), each (B, S), then what they are to predict:
+    the words (N,) and is_random (B,), 1 where B is a random sentence (NotNext).
     """
     real = set(pairs)
     for first in torch.randperm(len(pairs)).split(size):
@@ -186,7 +186,7 @@ def fill_masks(model, tokenizer, sentence):
 
 # %% training
 def train(model, batches, steps, held_out):
-    """Minimises the sum of both losses; returns {step: metrics of the held-out batches}."""
+    """Minimises the sum of both losses; returns {step: accuracies on held_out}."""
     curve = {}
     adam = torch.optim.AdamW(model.parameters())
     schedule = OneCycleLR(adam, max_lr=3e-3, total_steps=steps, cycle_momentum=False)
