@@ -46,10 +46,11 @@ def encode(text):
 
 
 def batches(ids, passages, window=5, samples=64):
-    """One epoch: targets (B,), contexts and is_context (B, 2 window), negative samples (N,)."""
+    """One epoch: targets (B,), contexts and is_context (B, 2 window), negative samples (N,).
+    The words of the passage in a random radius are contexts: the nearer, the more often."""
     frequency = ids.bincount() / len(ids)  # (V,)
     unigram = frequency**0.75  # of negative samples, section 2.2
-    number = math.ceil(len(ids) / SIZE)
+    number = math.ceil(len(ids) / SIZE)  # of batches: the same in each epoch
     kept = torch.rand(len(ids)) < (1e-3 / frequency[ids]).sqrt()  # subsampling, section 2.3
     ids, passages = ids[kept], passages[kept]
     offsets = torch.tensor([*range(-window, 0), *range(1, window + 1)])
@@ -100,7 +101,7 @@ def evaluate(vectors, n):
         if {a, b, c, d} <= vectors.keys():
             answers = nearest(vectors[b] - vectors[a] + vectors[c], vectors, exclude=[a, b, c])
             right.append(d in answers[:n])
-    return torch.tensor(right).float().mean().item()  # not a number if all have unknown words
+    return torch.tensor(right).float().mean().item()  # nan if all have unknown words
 
 
 # %% training
@@ -162,8 +163,9 @@ def main(
         raise ValueError(f"{text or 'docstrings'}: too few words that occur five times")
     targets, contexts, is_context, _ = next(batches(ids, passages))
     words = list(vocabulary)
-    around = contexts[0][is_context[0]]
-    print("example:", words[targets[0]], "has the contexts", *[words[i] for i in around])
+    row = is_context.sum(1).argmax()  # with a whole window
+    around = [words[i] for i in contexts[row][is_context[row]]]
+    print("example:", words[targets[row]], "has the contexts", *around)
     model = SkipGram(len(vocabulary))
     steps = epochs * math.ceil(len(ids) / SIZE)
     data = (batch for _ in range(epochs) for batch in batches(ids, passages))
