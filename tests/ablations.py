@@ -72,20 +72,25 @@ def apply(source, change):
     return "\n".join(lines) + "\n"
 
 
-def decides(statement):
-    """Whether results may depend on it: not on docstrings, on what is printed or drawn."""
+def decides(statement, used):
+    """Whether results may depend on it: not on docstrings, nor on what is printed or drawn."""
     if isinstance(statement, ast.Expr):
         called = getattr(getattr(statement.value, "func", None), "id", "")
         return not isinstance(statement.value, ast.Constant) and called not in ("print", "draw")
+    if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+        return statement.targets[0].id in used
     return getattr(statement, "name", "") != "draw"
 
 
 def fingerprint(source):
     """Of the statements that decide the results, without their comments."""
     tree, parts = ast.parse(source), []
-    for node in ast.walk(tree):
-        if isinstance(getattr(node, "body", None), list):
-            node.body = [statement for statement in node.body if decides(statement)]
+    for _ in range(2):  # the second time without what only a print has used
+        names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+        used = {"result", *(name.id for name in names if isinstance(name.ctx, ast.Load))}
+        for node in ast.walk(tree):
+            if isinstance(getattr(node, "body", None), list):
+                node.body = [part for part in node.body if decides(part, used)]
     for node in ast.walk(tree):
         values = [value for _, value in ast.iter_fields(node)]
         parts.append(type(node).__name__)

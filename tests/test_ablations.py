@@ -49,6 +49,7 @@ def test_the_list_of_changes_is_read(tmp_path):
 
 def test_the_fingerprint_is_of_what_decides_the_results():
     same = SOURCE.replace("Doc", "Other").replace("comment", "note").replace("print(y)", "draw(y)")
+    same = same.replace("    print(y)", "    z = y\n    print(z)")
     assert ablations.fingerprint(same) == ablations.fingerprint(SOURCE)
     for old, new in ("+", "-"), ("1", "2"), ("y = x", "y = f"), ("    return y\n", ""):
         other = ablations.fingerprint(SOURCE.replace(old, new))
