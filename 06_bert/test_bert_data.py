@@ -55,15 +55,12 @@ def test_sentences_end_at_a_mark_wherever_the_lines_end(tmp_path):
 def test_a_repeated_pair_is_dropped_and_a_test_pair_with_a_known_sentence(tmp_path):
     documents = [[f"d{d}n{i}." for i in range(50)] for d in range(3)]
     documents[0][10] = documents[1][20]  # of the test set, in the training set
-    documents[2][:2] = "D1N0.", "D1N1."  # a pair of document 1
+    documents[2][:2] = "D0N0.", "D0N1."  # a pair of the test set
     (tmp_path / "text.txt").write_text(" ".join(sum(documents, [])), encoding="utf-8")
     training, test = read_pairs(tmp_path / "text.txt")
-    first = list(pairwise(documents[0]))
-    assert test == first[:9] + first[11:]
-    assert training == list(pairwise(documents[1])) + [
-        ("d1n1.", "d2n2."),
-        *pairwise(documents[2][2:]),
-    ]
+    first, second, third = (list(pairwise(document)) for document in documents)
+    assert test == first[2:9] + first[11:]
+    assert training == second + [("d0n1.", "d2n2."), *third[2:]]
 
 
 def test_a_random_sentence_is_the_b_of_another_pair_and_never_what_follows():
