@@ -5,24 +5,36 @@ vectors w are the rows of A (E, N), the vectors c the columns of B (N, E). Only 
 equal index are wanted, 2·E·N operations. A · B has all E² of them.
 """
 
-import ctypes
-import platform
 import time
 
 import pytest
 import torch
-from harness import cases, measure, timed, with_gradients
+from harness import GLIBC, cases, measure, place, return_memory, timed, with_gradients
 
 pytestmark = timed
 N = 100  # dimensions of a vector
 PAIRS = {  # E
     "cpu": {"tiny": 16, "small": 64, "medium": 250, "large": 1000, "huge": 4000},
     "cores": {"small": 64, "large": 1000, "huge": 4000},
-    "gpu": {"small": 64, "medium": 1000, "large": 4000, "huge": 16000},
+    "gpu": {"tiny": 16, "small": 64, "large": 4000, "huge": 16000, "million": 1_000_000},
 }
 
+CLAIMS = [  # topic, what is said, sizes, variants, where the ratio of the two rows should be
+    ("dot products", "guide: A·B does E times the work", "small", "matmul / einsum", "work = 64"),
+    ("dot products", "guide: ... so that einsum is faster", "large", "matmul / einsum", ">= 1"),
+    ("dot products", "note: but not for 16 pairs", "tiny", "matmul / einsum", "<= 1"),
+    ("dot products", "note: einsum is not the fastest", "large", "multiply_sum / einsum", "<= 1"),
+    ("dot products", "note: 4 times the pairs, 16 times slower", "huge / large", "matmul", ">= 8"),
+    ("dot products", "note: a GPU is slow on 64 pairs", "cpu small / gpu small", "vecdot", "<= 1"),
+    ("dot products, training", "guide: einsum is faster", "large", "matmul / einsum", ">= 1"),
+    ("dot products, training", "note: ... but not the fastest", "large", "vecdot / einsum", "<= 1"),
+    ("order in memory", "note: scattered vectors are slow", "huge", "scattered / together", ">= 1"),
+    ("memory of the result", "note: new memory costs time", "huge", "returned / kept", ">= 1"),
+    ("clock", "note: a clock must wait for a GPU", "gpu huge", "waits / does not wait", ">= 2"),
+]
 
-def matmul_diagonal(A, B):
+
+def matmul(A, B):
     """All E² dot products, of which the E on the diagonal are kept."""
     return (A @ B).diagonal()
 
@@ -54,77 +66,65 @@ def reference(A, B):
     return (total.square().sum(1) - difference.square().sum(1)) / 4
 
 
-def word_vectors(E):
+def word_vectors(device, E):
     """A (E, N) and B (N, E). An embedding gives rows, so B is the transpose of rows."""
-    A, rows = torch.randn(2, E, N, device="cpu").unbind()
+    A, rows = torch.randn(2, E, N, device=place(device)).unbind()
     return A, rows.t()
 
 
-def about(device, size, variant, topic="einsum"):
-    """What `measure` writes into a row."""
-    E = PAIRS[device][size]
-    operations = 2 * E * N * (E if variant is matmul_diagonal else 1)
-    return dict(topic=topic, size=size, number=E, against="einsum", operations=operations)
-
-
-VARIANTS = [matmul_diagonal, einsum, multiply_sum, vecdot]
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", [matmul, einsum, multiply_sum, vecdot, python_loop])
 @pytest.mark.parametrize("device, size", cases(PAIRS))
 def test_forward(benchmark, device, size, variant):
-    row = about(device, size, variant)
-    inputs = word_vectors(row["number"])
-    measure(benchmark, device, variant, *inputs, reference=reference, **row)
+    E = PAIRS[device][size]
+    if variant is python_loop and E > 1000:
+        pytest.skip("takes seconds")
+    if variant is matmul and E > 16000:
+        pytest.skip("A·B would take 4 TB")
+    row = dict(topic="dot products", device=device, size=size, number=E, against="einsum")
+    measure(benchmark, variant, *word_vectors(device, E), reference=reference, **row)
 
 
-@pytest.mark.parametrize("device, size", cases(PAIRS, "tiny", "medium", "large"))
-def test_loop(benchmark, device, size):
-    row = about(device, size, python_loop)
-    inputs = word_vectors(row["number"])
-    measure(benchmark, device, python_loop, *inputs, reference=reference, **row)
-
-
-@pytest.mark.parametrize("variant", [einsum, multiply_sum])
-@pytest.mark.parametrize("device, size", cases(PAIRS, "huge"))
-def test_columns_in_memory(benchmark, device, size, variant):
-    """B stored the other way round: its columns, the vectors c, are scattered in memory."""
-    row = about(device, size, variant, "einsum, B stored by rows")
-    A, B = word_vectors(row["number"])
-    measure(benchmark, device, variant, A, B.contiguous(), reference=reference, **row)
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", [matmul, einsum, multiply_sum, vecdot])
 @pytest.mark.parametrize("device, size", cases(PAIRS, "large"))
 def test_training_step(benchmark, device, size, variant):
-    """Forward and backward: three times the operations."""
-    row = about(device, size, variant, "einsum, with gradients")
-    row["operations"] *= 3
-    inputs = [tensor.detach().requires_grad_() for tensor in word_vectors(row["number"])]
-    exact = with_gradients(reference)
-    measure(benchmark, device, with_gradients(variant), *inputs, reference=exact, **row)
+    """Forward and backward."""
+    E = PAIRS[device][size]
+    row = dict(topic="dot products, training", device=device, size=size, number=E)
+    inputs = [tensor.detach().requires_grad_() for tensor in word_vectors(device, E)]
+    exact, variant = with_gradients(reference), with_gradients(variant)
+    measure(benchmark, variant, *inputs, reference=exact, against="einsum", **row)
 
 
-def memory_returned(A, B):
-    """A · B after the free memory has gone back to the system (Linux)."""
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)
-    return matmul_diagonal(A, B)
-
-
+@pytest.mark.parametrize("order", ["together", "scattered"])
 @pytest.mark.parametrize("device, size", cases(PAIRS, "huge"))
-def test_memory_returned(benchmark, device, size):
-    row = about(device, size, matmul_diagonal)
-    row["name"] = "matmul, memory returned"
-    inputs = word_vectors(row["number"])
-    measure(benchmark, device, memory_returned, *inputs, reference=reference, **row)
+def test_order_in_memory(benchmark, device, size, order):
+    """einsum, on vectors c whose numbers stand together in memory, and on B stored by its rows."""
+    E = PAIRS[device][size]
+    row = dict(topic="order in memory", device=device, size=size, number=E, variant=order)
+    A, B = word_vectors(device, E)
+    if order == "scattered":
+        B = B.contiguous()
+    measure(benchmark, einsum, A, B, reference=reference, against="together", **row)
 
 
-@pytest.mark.benchmark(timer=time.perf_counter, min_time=1e-5, max_time=1e-3)
-@pytest.mark.parametrize("device, size", cases(PAIRS, "huge"))
-def test_clock_not_waiting(benchmark, device, size):
-    """Wrong on purpose: on a GPU this clock sees how fast work is queued, not when it is done."""
-    row = about(device, size, matmul_diagonal)
-    row["name"] = "matmul, clock not waiting"
-    inputs = word_vectors(row["number"])
-    measure(benchmark, device, matmul_diagonal, *inputs, reference=reference, **row)
+@pytest.mark.skipif(not GLIBC, reason="only glibc can be told to return memory")
+@pytest.mark.parametrize("memory", ["kept", "returned"])
+@pytest.mark.parametrize("device, size", cases({"cpu": PAIRS["cpu"]}, "huge"))
+def test_memory_of_the_result(benchmark, device, size, memory):
+    """A · B when the memory of its result is at hand, and when the system has to give it again."""
+    E = PAIRS[device][size]
+    row = dict(topic="memory of the result", device=device, size=size, number=E, variant=memory)
+    row |= dict(against="kept", setup=return_memory if memory == "returned" else lambda: None)
+    measure(benchmark, matmul, *word_vectors(device, E), reference=reference, **row)
+
+
+not_waiting = pytest.mark.benchmark(timer=time.perf_counter, min_time=1e-5, max_time=1e-3)
+
+
+@pytest.mark.parametrize("clock", ["waits", pytest.param("does not wait", marks=not_waiting)])
+@pytest.mark.parametrize("device, size", cases({"gpu": PAIRS["gpu"]}, "huge"))
+def test_clock(benchmark, device, size, clock):
+    """Wrong on purpose: the second clock sees how fast work is queued, not when it is done."""
+    E = PAIRS[device][size]
+    row = dict(topic="clock", device=device, size=size, number=E, variant=clock, against="waits")
+    measure(benchmark, matmul, *word_vectors(device, E), reference=reference, **row)

@@ -7,49 +7,79 @@ import time
 
 import pytest
 import torch
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
 CORES = torch.get_num_threads()
-torch.set_float32_matmul_precision("highest")  # no TF32: a GPU computes what the CPU does
 NO_GPU = f"torch {torch.__version__} finds no accelerator"
+GLIBC = platform.libc_ver()[0] == "glibc"
+torch.set_float32_matmul_precision("highest")  # no TF32 in a matrix product
+
+
+def now():
+    """The time in seconds once a GPU's work is done: its calls return before that."""
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
+    return time.perf_counter()
+
+
+# A round repeats the call for a millisecond or more. Every row gets as many rounds as fit into
+# 0.2 s: 200 of a short call, 20 of one that takes 10 ms, and never less than 5.
+timed = pytest.mark.benchmark(timer=now, min_time=1e-3, max_time=0.2, min_rounds=5, disable_gc=True)
 
 
 def cases(sizes, *names):
     """Pairs (device, size) for `parametrize`, from {device: {size: number}}: all or those named.
 
-    "cpu" is one thread, "cores" all of them, "gpu" the accelerator that PyTorch finds."""
+    "cpu" is one thread, "cores" all of them, "gpu" the accelerator that PyTorch finds.
+    """
     pairs = []
     for device in sizes:
         missing = device == "gpu" and not torch.accelerator.is_available()
         mark = pytest.mark.skipif(missing, reason=NO_GPU)
-        chosen = [size for size in sizes[device] if size in names or not names]
-        pairs += [pytest.param(device, size, marks=mark) for size in chosen]
+        for size in sizes[device]:
+            if size in names or not names:
+                pairs.append(pytest.param(device, size, marks=mark))
     return pairs
 
 
-def measure(benchmark, device, variant, *inputs, reference, name=None, **row):
-    """Moves the inputs to the device, checks `variant(*inputs)`, counts, and only then times.
+def place(device):
+    """Where the tensors of a row are made."""
+    return accelerator() if device == "gpu" else torch.device("cpu")
+
+
+@functools.cache
+def accelerator():
+    """The GPU, after the 0.3 s of work that it needs to reach its usual clock."""
+    gpu = torch.accelerator.current_accelerator()
+    x = torch.randn(1000, 1000, device=gpu)
+    start = now()
+    while now() - start < 0.3:
+        x @ x
+    return gpu
+
+
+def measure(benchmark, variant, /, *inputs, reference, setup=None, **row):
+    """Checks `variant(*inputs)`, counts its work and its memory, and only then times it.
 
     Args:
         reference: Another formula for the same result. It gets the inputs in float64.
-        name: What the variant is called in the report.
-        row: The rest of the report's row: `topic`, `size`, its `number`, `operations` (by formula,
-            two for each multiply-add) and `against`, the variant that the ratio refers to.
+        setup: Called before each round, and not timed; a round is then a single call.
+        row: What the report says: `topic`, `device`, `size`, its `number`, the `variant` (if not
+            by the name of the function) and `against`, the variant that the ratio refers to.
     """
-    if device == "gpu":
-        inputs = [tensor.to(torch.accelerator.current_accelerator()) for tensor in inputs]
+    torch.set_num_threads(CORES if row["device"] == "cores" else 1)
     exact = reference(*[in_float64(tensor) for tensor in inputs])
-    with DeviceAudit():
-        check(variant(*inputs), exact)  # also the warm-up
+    check(variant(*inputs), exact)  # also the warm-up
     del exact
-    torch.set_num_threads(CORES if device == "cores" else 1)
-    row |= dict(device=device, variant=name or variant.__name__, **count(variant, *inputs))
-    benchmark.group = f"{row['topic']}, {row['number']}, {device}"
+    row = {"variant": variant.__name__} | row | count(variant, *inputs)
+    benchmark.group = f"{row['topic']}, {row['number']}, {row['device']}"
     benchmark.extra_info.update(row)
-    benchmark(variant, *inputs)
-    torch.set_num_threads(CORES)
+    if setup:
+        benchmark.pedantic(variant, inputs, setup=setup, rounds=20)
+    else:
+        benchmark(variant, *inputs)
 
 
 def with_gradients(variant):
@@ -81,20 +111,6 @@ def check(result, exact):
         assert error <= limit, f"relative error {error:.1e} is above {limit:.1e}"
 
 
-class DeviceAudit(TorchFunctionMode):
-    """Inside it, a tensor made without naming its device is an error; on a GPU it mixes devices."""
-
-    FACTORIES = set(
-        "tensor zeros ones empty full arange linspace eye rand randn randint randperm".split()
-    )
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if getattr(function, "__name__", "") in self.FACTORIES and "device" not in kwargs:
-            raise AssertionError(f"torch.{function.__name__} is called without device=")
-        return function(*args, **kwargs)
-
-
 class Allocations(TorchDispatchMode):
     """Holds the result of every operation, so that its memory is not used again."""
 
@@ -109,8 +125,9 @@ class Allocations(TorchDispatchMode):
 
 
 def count(variant, *inputs):
-    """`new_bytes`, the memory of all tensors that are made, whether or not they live at the same
-    time, without scratch space inside an operation; on CUDA also `peak_bytes`, the most in use."""
+    """`work`, the operations of the matrix products as PyTorch counts them; `new_bytes`, the memory
+    of all tensors that are made, whether or not they live at the same time, without scratch space
+    inside an operation; on CUDA also `peak_bytes`, the most in use."""
     with Allocations() as made:
         variant(*inputs)
     tensors = [result for result in made.results if isinstance(result, torch.Tensor)]
@@ -118,7 +135,7 @@ def count(variant, *inputs):
     sizes = {storage.data_ptr(): storage.nbytes() for storage in storages}
     for tensor in inputs:
         sizes.pop(tensor.untyped_storage().data_ptr(), None)
-    counts = {"new_bytes": sum(sizes.values())}
+    counts = {"work": work(variant, *inputs), "new_bytes": sum(sizes.values())}
     if inputs[0].device.type == "cuda":
         del made, tensors, storages
         torch.cuda.reset_peak_memory_stats()
@@ -128,24 +145,29 @@ def count(variant, *inputs):
     return counts
 
 
-def now():
-    """The time in seconds once a GPU's work is done: its calls return before that."""
-    if torch.accelerator.is_available():
-        torch.accelerator.synchronize()
-    return time.perf_counter()
+NOT_COUNTED_BY_PYTORCH = {
+    torch.ops.aten.mv: lambda matrix, *_, **__: 2 * matrix[0] * matrix[1],
+    torch.ops.aten.dot: lambda vector, *_, **__: 2 * vector[0],
+}
 
 
-timed = pytest.mark.benchmark(
-    timer=now, min_time=1e-3, max_time=0.2, min_rounds=5, precision=0.02, disable_gc=True
-)
+def work(variant, *inputs):
+    """Counted on tensors without numbers: on a CPU, the counter does not know fused attention."""
+    shapes = [tensor.detach().to("meta") for tensor in inputs]
+    shapes = [shape.requires_grad_(tensor.requires_grad) for shape, tensor in zip(shapes, inputs)]
+    with FlopCounterMode(display=False, custom_mapping=NOT_COUNTED_BY_PYTORCH) as counter:
+        variant(*shapes)
+    return counter.get_total_flops()
 
 
 def keep_memory():
     """Tells glibc to keep freed memory: returned to the system, it costs page faults at the next
-    large result. Returns whether it is kept; other systems are left alone."""
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    libc = ctypes.CDLL(None)
-    libc.mallopt(-4, 0)  # M_MMAP_MAX
-    libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
-    return True
+    large result. Other systems are left alone."""
+    if GLIBC:
+        ctypes.CDLL(None).mallopt(-4, 0)  # M_MMAP_MAX
+        ctypes.CDLL(None).mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+
+
+def return_memory():
+    """Gives the free memory back to the system."""
+    ctypes.CDLL(None).malloc_trim(0)

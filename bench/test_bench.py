@@ -4,45 +4,44 @@ import contextlib
 import json
 import subprocess
 import sys
-from itertools import product
+from math import prod
 from pathlib import Path
 from unittest.mock import Mock
 
 import bench_attention
 import bench_contiguity
 import bench_einsum
+import bench_peers
 import harness
 import pytest
 import report
 import torch
-from bench_attention import fused, matrices
+from bench_attention import fused, matrices, reference
+from harness import with_gradients
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
+
+HERE = Path(__file__).parent
+SHAPE = 3, 2, 5, 8  # B, H, T, d
 
 
-def test_the_formulas_give_the_operations_that_pytorch_counts():
-    tensors = torch.empty(3, *bench_attention.PROGRAMS["06_bert"], device="meta")
-    rows = [(v, tensors, bench_attention.about("cpu", "06_bert")) for v in (matrices, fused)]
-    for v in (bench_einsum.matmul_diagonal, bench_einsum.einsum):
-        rows.append((v, bench_einsum.word_vectors(64), bench_einsum.about("cpu", "small", v)))
-    for variant, inputs, row in rows:
-        with FlopCounterMode(display=False) as counter:
-            variant(*inputs)
-        assert row["operations"] == counter.get_total_flops() > 0
+def test_work_is_what_the_formula_says():
+    q, k, v = torch.randn(3, *SHAPE).requires_grad_().unbind()
+    attention = 4 * prod(SHAPE) * SHAPE[2]
+    for variant in bench_attention.by_query, bench_attention.by_head, matrices, fused:
+        assert harness.work(variant, q, k, v) == attention
+    assert harness.work(with_gradients(fused), q, k, v) == 3 * attention
+    A, B = bench_einsum.word_vectors("cpu", 7)
+    for name, pairs in {"matmul": 49, "einsum": 7, "python_loop": 7, "vecdot": 0}.items():
+        assert harness.work(getattr(bench_einsum, name), A, B) == 200 * pairs
 
 
-def test_new_memory_is_that_of_the_results_on_the_way():
-    x, (q, k, v) = torch.randn(6, 6), torch.randn(3, 2, 3, 64, 8)
-    squares, result = 4 * 2 * 3 * 64**2, 4 * q.numel()
-    hidden = torch.ones(64, 64, dtype=torch.bool).triu(1)
-    expected = [(matrices, (q, k, v), 3 * squares + result)]
-    expected += [(matrices, (q, k, v, hidden), 4 * squares + result)]  # no mask is made
-    expected += [(bench_einsum.matmul_diagonal, (x, x), 4 * 36), (bench_einsum.einsum, (x, x), 24)]
-    expected += [(view, (x,), 0) for view, _ in bench_contiguity.VIEWS.values()]
-    expected += [(copy, (x,), 4 * 36) for copy, _ in bench_contiguity.COPIES.values()]
-    expected += [(bench_contiguity.repeated, (x, x[0]), 2 * 4 * 36)]
-    for variant, inputs, new_bytes in expected:
-        assert harness.count(variant, *inputs) == {"new_bytes": new_bytes}
+def test_a_view_makes_no_memory_and_a_copy_does():
+    x = torch.randn(6, 6)
+    for view, _ in bench_contiguity.VIEWS.values():
+        assert harness.count(view, x)["new_bytes"] == 0
+    for copy, _ in bench_contiguity.COPIES.values():
+        assert harness.count(copy, x)["new_bytes"] == 4 * 36
+    assert harness.count(bench_einsum.matmul, x, x)["new_bytes"] == 4 * 36  # once, not twice
 
 
 def test_the_check_allows_for_rounding_but_not_for_one_wrong_element_per_row():
@@ -55,76 +54,60 @@ def test_the_check_allows_for_rounding_but_not_for_one_wrong_element_per_row():
             harness.check(wrong, exact)
 
 
-WRONG = [lambda q, k, v: (q @ k.mT).softmax(-1) @ v]  # not scaled
-WRONG += [lambda q, k, v: matrices(q, k, v) + torch.zeros(1)]  # a tensor on no device
-
-
-@pytest.mark.parametrize("variant", [matrices, *WRONG])
 @pytest.mark.parametrize("device, threads", [("cpu", 1), ("cores", 2)])
-@pytest.mark.parametrize("wrap", [lambda variant: variant, harness.with_gradients])
-def test_only_what_is_right_is_timed(variant, device, threads, wrap, monkeypatch):
+def test_only_what_is_right_is_timed(device, threads, monkeypatch):
     monkeypatch.setattr(harness, "CORES", 2)
-    benchmark, calls = Mock(enabled=False, extra_info={}), []
-    benchmark.side_effect = lambda *_: calls.append(torch.get_num_threads())
-    inputs = [tensor.requires_grad_() for tensor in torch.randn(3, 1, 2, 9, 8).unbind()]
-    row = dict(topic="", number=9, reference=wrap(bench_attention.reference))
-    problem = pytest.raises(AssertionError, match="relative error|without device=")
-    with contextlib.nullcontext() if variant is matrices else problem:
-        harness.measure(benchmark, device, wrap(variant), *inputs, **row)
-    assert calls == ([threads] if variant is matrices else [])
+    calls = []
+    timer = Mock(extra_info={}, side_effect=lambda *_: calls.append(torch.get_num_threads()))
+    inputs = [tensor.requires_grad_() for tensor in torch.randn(3, *SHAPE).unbind()]
+    row = dict(topic="", number=9, device=device, reference=with_gradients(reference))
+    harness.measure(timer, with_gradients(matrices), *inputs, **row)
+    with pytest.raises(AssertionError, match="relative error"):
+        harness.measure(timer, with_gradients(lambda q, *kv: matrices(q * 2, *kv)), *inputs, **row)
+    assert calls == [threads]
 
 
-def test_a_reference_is_another_computation():
-    q, k, v = torch.randn(3, 1, 2, 1500, 4, dtype=torch.float64)  # in two blocks of queries
+def test_the_reference_gives_the_same_in_two_blocks():
+    q, k, v = torch.randn(3, 1, 2, 1500, 4, dtype=torch.float64)
     hidden = torch.ones(1500, 1500, dtype=torch.bool).triu(1)
-    exact = bench_attention.reference(q, k, v, hidden)
-    torch.testing.assert_close(exact, fused(q, k, v, hidden))
-    with pytest.raises(RuntimeError, match="No viable backend"):  # the backend that is asked for
-        bench_attention.by_backend("EFFICIENT_ATTENTION")(q, k, v)
-    for a in (torch.randn(5, 5), torch.randn(5, 5).t()):
-        twin = bench_contiguity.on_its_twin(lambda a, x, order: a)(a, None, None)
-        assert torch.equal(twin, a) and twin.is_contiguous() != a.is_contiguous()
+    torch.testing.assert_close(reference(q, k, v, hidden), fused(q, k, v, hidden))
 
 
-def rows_of(device, monkeypatch):
-    """{name: (variant, inputs)} of all rows of a run on a device; its inputs hold no numbers."""
-    rows = {}
+@pytest.fixture
+def rows(request, monkeypatch):
+    """(row, variant, inputs without numbers) of a run on a machine that has a GPU."""
+    rows = []
 
-    def record(benchmark, device, variant, *inputs, reference, name=None, **row):
-        assert reference is not variant
-        rows[f"{row['topic']}/{row['size']}/{name or variant.__name__}"] = variant, inputs
+    def record(benchmark, variant, /, *inputs, reference, setup=None, **row):
+        rows.append(({"variant": variant.__name__} | row, variant, inputs))
 
-    monkeypatch.setattr(torch, "randn", lambda *size, device: torch.empty(*size, device="meta"))
-    for module in (bench_attention, bench_contiguity, bench_einsum):
-        monkeypatch.setattr(module, "measure", record)
-        for test in [f for name, f in vars(module).items() if name.startswith("test_")]:
-            marks = [mark.args for mark in test.pytestmark if mark.name == "parametrize"]
-            for values in product(*(values for _, values in marks)):
-                arguments = {}
-                for (names, _), value in zip(marks, values):
-                    arguments |= zip(names.split(", "), getattr(value, "values", [value]))
-                with contextlib.suppress(pytest.skip.Exception):
-                    if arguments["device"] == device:
-                        test(benchmark=None, **arguments)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
+    for name in "bench_attention", "bench_contiguity", "bench_einsum":
+        module = pytest.Module.from_parent(request.session, path=HERE / f"{name}.py")
+        monkeypatch.setattr(module.obj, "measure", record)
+        monkeypatch.setattr(module.obj, "place", lambda device: torch.device("meta"))
+        for item in module.collect():
+            with contextlib.suppress(pytest.skip.Exception):
+                item.obj(benchmark=None, **item.callspec.params)
     return rows
 
 
-@pytest.mark.parametrize("device", ["cpu", "gpu"])
-def test_every_claim_is_about_rows_that_the_device_measures(device, monkeypatch):
-    rows = rows_of(device, monkeypatch)
-    for name in [name for claim in report.read_claims() for name in claim[2:4]]:
-        home, _, name = name.rpartition(":")
-        assert name in rows or home not in ("", device), name
+def test_every_claim_is_about_rows_that_are_measured(rows):
+    rows = [row for row, *_ in rows]
+    for topic, says, sizes, variants, _ in report.CLAIMS[: -len(bench_peers.CLAIMS)]:
+        for device in {row["device"] for row in rows if row["topic"] == topic} - {"cores"}:
+            assert all(report.find(rows, topic, sizes, variants, device)), says
 
 
-def test_every_variant_runs_on_pretended_cuda_tensors(monkeypatch):
-    """Slices, copies from the CPU and gradients need a real GPU."""
-    rows = rows_of("gpu", monkeypatch)
+def test_every_variant_runs_on_pretended_cuda_tensors(rows):
+    """Indexing, copies from the CPU and gradients need a real GPU."""
+    real = {"a[order]", "x[:, ::2]", "copies"}
     with FakeTensorMode(), torch.no_grad():
-        for name, (variant, inputs) in rows.items():
-            if not inputs[0].requires_grad and not name.endswith(("x[:, ::2]", "and_product")):
+        for row, variant, inputs in rows:
+            assert (row["variant"] == "transposed") == (inputs[0].stride() == (1, row["number"]))
+            if not inputs[0].requires_grad and real.isdisjoint([row["topic"], row["variant"]]):
                 inputs = [torch.empty(x.shape, dtype=x.dtype, device="cuda") for x in inputs]
-                assert variant(*inputs).device.type == "cuda", name
+                assert variant(*inputs).device.type == "cuda", row
 
 
 def test_the_clock_waits_for_the_gpu(monkeypatch):
@@ -136,44 +119,59 @@ def test_the_clock_waits_for_the_gpu(monkeypatch):
     assert calls == ["wait", "read"]
 
 
-def saved(path, seconds, device, **more):
-    row = dict(topic="einsum", size="large", number=1000, variant="einsum", against="einsum")
-    row |= dict(device=device, operations=8e6, new_bytes=2048, **more)
-    rows = [dict(extra_info=row, stats=dict(min=seconds, q1=seconds * 1.4))]
-    result = dict(machine_info=dict(devices={device: "words"}), benchmarks=rows)
-    path.write_text("\ufeff" + json.dumps(result), "utf-8")  # a byte order mark does no harm
-    return path
-
-
-def run(*command):
-    root = Path(__file__).parent.parent
-    return subprocess.run([sys.executable, *command], cwd=root, capture_output=True, text=True)
-
-
-def test_two_machines_stand_side_by_side(tmp_path):
-    ours = saved(tmp_path / "ours.json", 4e-3, "cpu")
-    theirs = saved(tmp_path / "theirs.json", 1e-3, "gpu", peak_bytes=4096)
-    done = run("bench/report.py", ours, theirs)
-    line = "1000 einsum 8.000 2.00 4,000.0? 1.00 1.00 1,000.0? 1.00 4.00 peak 4.00 KiB"
-    assert done.stdout.split("\n\n")[1].splitlines()[1].split() == line.split()
-    assert ours.with_suffix(".png").stat().st_size > 10_000
-    done = run("bench/report.py", "LICENSE")
-    assert done.stderr == "report.py: LICENSE holds no results of `pytest bench`\n"
+def test_two_reasons_skip_a_row_and_its_memory_is_freed(request, monkeypatch):
+    calls, no_kernel = [], "No available kernel.  Aborting execution."
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "empty_cache", lambda: calls.append("empty"))
+    plugin = request.config.pluginmanager.get_plugin(str(HERE / "conftest.py"))
+    skipped = []
+    for error in torch.OutOfMemoryError(), RuntimeError(no_kernel), RuntimeError(no_kernel + "?"):
+        call = plugin.pytest_runtest_call(item=None)
+        next(call)
+        with pytest.raises((RuntimeError, pytest.skip.Exception)) as caught:
+            call.throw(error)
+        skipped.append(caught.type is pytest.skip.Exception)
+    assert skipped == [True, True, False] and calls == ["empty", "empty"]
 
 
 def test_verdicts():
-    row, other, noisy = (dict(seconds=s, noise=n) for s, n in ((6, 0), (2, 0), (2, 0.6)))
+    row, other, noisy = (dict(min=low, median=high) for low, high in [(6, 6.5), (2, 2.1), (2, 4)])
     cases = [(other, ">= 1", "3.00 yes"), (other, ">= 4", "3.00 no"), (other, "<= 2", "3.00 no")]
-    cases += [(other, "<= 2.8", "3.00 too close"), (noisy, ">= 2", "3.00 too close")]
-    for second, limit, answer in [*cases, (None, ">= 1", "not here")]:
-        assert report.verdict(row, second, "seconds", limit) == answer
+    cases += [(other, "<= 3.2", "3.00 too close"), (noisy, ">= 2", "3.00 too close")]
+    for second, limit, answer in [*cases, (None, ">= 1", "not measured")]:
+        assert report.verdict(row, second, limit) == answer
+    for limit, answer in [("= 4", "yes"), ("= 3.99", "no"), ("<= 5", "yes"), (">= 5", "no")]:
+        assert report.verdict({"work": 8}, {"work": 2}, f"work {limit}") == f"4.00 {answer}"
+
+
+def run(*options):
+    command = [sys.executable, "-m", "pytest", "-q", *options]
+    return subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True).stdout
 
 
 def test_pytest_bench_measures_what_is_selected(tmp_path):
-    few, words = tmp_path / "few.json", "test_forward and einsum and cpu-small"
-    done = run("-m", "pytest", "bench", "-k", words, f"--benchmark-json={few}")
+    few, words = tmp_path / "few.json", "test_forward and cpu-huge"
+    options = "-k", words, f"--benchmark-json={few}"
+    run("bench/bench_einsum.py", "tests/house.py", *options)
+    assert not few.exists()  # plain pytest times nothing
+    shown = run("bench", *options)
     result = json.loads(few.read_text("utf-8"))
-    assert [row["options"]["timer"] for row in result["benchmarks"]] == ["now"] * 4
-    assert result["machine_info"]["memory_kept"] == (sys.platform == "linux")
-    assert few.with_suffix(".png").exists() and "not for few pairs" in done.stdout
-    assert "fused attention" not in done.stdout  # its claims were not selected
+    for row in result["benchmarks"]:
+        options = row["options"]
+        assert options["timer"] == "now"
+        assert options["max_time"] == 0.2 and options["precision"] is None  # the same time for all
+    assert len(result["benchmarks"]) == 4 and result["machine_info"]["blas"]
+    assert few.with_suffix(".png").exists() and "E times the work" not in shown
+    assert "16 times slower" in shown and "fused" not in shown  # the claims about these rows
+
+
+@pytest.mark.lint
+def test_the_example_has_the_rows_of_today():
+    """On this machine, what it lacks is skipped."""
+    example = json.loads((HERE / "example.json").read_text("utf-8"))
+    rows = {row["fullname"] for row in example["benchmarks"]}
+    listed = run("bench", "--collect-only", "--benchmark-disable").splitlines()
+    today = {line for line in listed if line.startswith("bench/bench_") and "gpu" not in line}
+    assert len(rows) > 150 and rows <= today
+    summary = run(*sorted(today - rows), "--benchmark-disable").splitlines()[-1]
+    assert summary.split()[1:3] == ["skipped", "in"]
