@@ -1,5 +1,9 @@
-"""The tests train on the CPU, as the READMEs do, also where there is an accelerator."""
+"""The tests train on the CPU, as the READMEs do, also where there is an accelerator, and draw
+without a window."""
 
+import matplotlib
+import matplotlib.pyplot as plt
+import pytest
 import torch
 
 ACCELERATOR = torch.accelerator.current_accelerator
@@ -7,3 +11,10 @@ ACCELERATOR = torch.accelerator.current_accelerator
 torch.accelerator.current_accelerator = lambda check_available=False: (
     None if check_available else ACCELERATOR()
 )
+matplotlib.use("agg")
+
+
+@pytest.fixture(autouse=True)
+def figures_are_closed():
+    yield
+    plt.close("all")

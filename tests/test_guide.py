@@ -7,7 +7,6 @@ float32 keeps about 7 digits: `CLOSE` is wide enough for sums of some hundred nu
 
 import math
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -596,17 +595,6 @@ x = np.linspace(0, 2 * np.pi, 400)
 y = np.sin(x**2)
 
 
-@pytest.fixture
-def no_window():
-    """Figures are drawn in memory only, and all are closed before and after."""
-    before = matplotlib.get_backend()
-    plt.switch_backend("agg")
-    plt.close("all")
-    yield
-    plt.close("all")
-    plt.switch_backend(before)
-
-
 def pixels(figure):
     """The figure as an array, (height, width, 4)."""
     canvas = FigureCanvasAgg(figure)
@@ -622,7 +610,7 @@ def draw_explicitly(figure):
     return figure
 
 
-def test_both_ways_draw_the_same_figure(no_window):
+def test_both_ways_draw_the_same_figure():
     plt.figure()
     plt.subplot()
     plt.suptitle("Sinusoidal function")
@@ -632,7 +620,7 @@ def test_both_ways_draw_the_same_figure(no_window):
     assert pixels(implicit).std() > 0  # they are not blank
 
 
-def test_the_implicit_example_opens_a_second_figure(no_window):
+def test_the_implicit_example_opens_a_second_figure():
     """Erratum: `plt.subplots()` makes another figure, and that of `plt.figure()` stays empty."""
     plt.figure()
     plt.subplots()
@@ -640,7 +628,7 @@ def test_the_implicit_example_opens_a_second_figure(no_window):
     assert [len(plt.figure(number).axes) for number in (1, 2)] == [0, 1]
 
 
-def test_the_explicit_example_still_has_its_figure_in_the_global_state(no_window):
+def test_the_explicit_example_still_has_its_figure_in_the_global_state():
     """`plt.figure()` registers it; the class `Figure` does not, and draws the same."""
     registered = draw_explicitly(plt.figure())
     assert plt.gcf() is registered
@@ -650,6 +638,6 @@ def test_the_explicit_example_still_has_its_figure_in_the_global_state(no_window
     assert np.array_equal(pixels(free), pixels(registered))
 
 
-def test_fig_show_needs_a_figure_made_by_pyplot(no_window):
+def test_fig_show_needs_a_figure_made_by_pyplot():
     with pytest.raises(AttributeError, match="pyplot.figure"):
         draw_explicitly(Figure()).show()
