@@ -111,9 +111,9 @@ def grow(symbol, inherited=""):
     parts, orders = pick(RULES[symbol])
     labelled = [order for order in orders if order.startswith(label + ":")]
     order = pick(labelled or orders).split(":")[-1]
-    nodes = {}
+    nodes, written = {}, re.findall(r"\w+", order)
     for role, part in parts.items():
-        if role in re.findall(r"\w+", order):  # ¿qué ves? has no object
+        if role in written:  # ¿qué ves? has no object
             nodes[role] = grow(part, "" if nodes else label)
     return Phrase(nodes, order.split("|"))
 
@@ -237,7 +237,7 @@ def agreeing(phrase):
 
 
 def sentence(kind):
-    """A random tree and its tense. No word comes twice, and nobody asks about himself."""
+    """A random tree and its tense. No word comes twice, and no question is about oneself."""
     while True:
         clause, past = grow(kind), rng.random() < PAST
         asks = "¿" in clause.order[0]
@@ -245,8 +245,8 @@ def sentence(kind):
         if not asks and rng.random() < EXCLAMATION:
             order = ["¡ clause !", "clause !"]
         lemmas = [lemma(leaf) for leaf in leaves(clause) if leaf.word.section != "others"]
-        about_me = asks and "yo" in head(clause).word.tags
-        if not about_me and len(set(lemmas)) == len(lemmas):
+        about_oneself = asks and "yo" in head(clause).word.tags
+        if not about_oneself and len(set(lemmas)) == len(lemmas):
             return Phrase({"clause": clause}, order), past
 
 
@@ -259,14 +259,14 @@ def collect(kind, has_twins, sizes, english):
         part = test if unseen else train
         if len(part) == sizes[unseen] or unseen and not held_out(agreeing(tree)):
             continue
-        group, others = [write(tree, past)], twins(tree, past) if has_twins else []
-        if has_twins and not others:
-            continue
-        if has_twins and unseen:
-            group.append(pick(others))
-        for es, en in group:
-            if english.get(es, en) != en:
-                raise ValueError(f"two translations of: {es}")
+        group = [write(tree, past)]
+        if has_twins:
+            others = twins(tree, past)
+            if not others:
+                continue
+            if unseen:
+                group.append(pick(others))
+        assert all(english.get(es, en) == en for es, en in group), group  # one translation
         if not any(es in english for es, _ in group):
             english.update(group)
             part.append(group)
