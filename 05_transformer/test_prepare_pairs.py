@@ -7,7 +7,6 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-
 from prepare_pairs import prepare, words
 
 HERE = Path(__file__).parent
