@@ -257,8 +257,8 @@ class Browser:
 
     def open(self, path):
         self.call("Page.navigate", url=path.as_uri())
-        while not any(e.get("method") == "Page.loadEventFired" for e in self.events):
-            self.receive()
+        while self.run("location.protocol + document.readyState") != "file:complete":
+            pass
 
     def run(self, code):
         answer = self.call("Runtime.evaluate", expression=code, returnByValue=True)
@@ -309,6 +309,19 @@ def test_a_browser_shows_the_page_and_the_translation(page, browser, sentence):
     assert [row.split()[0] for row in best] == data["best"][-1]
     rated = browser.run("document.getElementById('rated').innerText")
     assert all(f"{probability:.3f}" in rated for _, probability in data["reference"])
+    assert not list(browser.complaints())
+
+
+@needs_chrome
+def test_an_embedding_larger_than_all_sums_has_a_colour(translator, page, browser):
+    weights = translator[0].src_embedding.weight.data
+    before = weights.clone()
+    weights.zero_()
+    weights[1, 1::2] = -3  # <bos>, to which the position adds cos 0 = 1
+    path = page("El gato negro.")
+    weights.copy_(before)
+    browser.open(path)
+    assert browser.run("document.getElementById('rated').innerText.length") > 20
     assert not list(browser.complaints())
 
 
