@@ -108,9 +108,7 @@ def draw(model, X, y):
         axes[1, k].imshow(X[i].view(28, 28), cmap="gray_r")
         axes[1, k].set(title=f"{y[i]} → {P[i].argmax()}", xticks=[], yticks=[])
     fig.colorbar(colors, ax=axes[0], label="weight")
-    path = Path(__file__).with_suffix(".png")
-    fig.savefig(path, dpi=150)
-    print(f"figure in {path}")
+    fig.savefig(Path(__file__).with_suffix(".png"), dpi=150)
 
 
 # %% main

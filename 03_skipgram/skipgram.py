@@ -2,7 +2,7 @@
 
 It learns word embeddings from a text, without labels. Run: python skipgram.py --near row red
 Result: accuracy 0.623 and accuracy@5 0.841 on 69 analogies; count-based (PPMI): 0.478 and 0.739.
-Shapes: B targets in a batch, N negative samples, D width, V words, T words of the text."""
+Shapes: B targets in a batch, N negative samples, D width, V words, T words and boundaries."""
 
 import math
 import unicodedata
@@ -17,7 +17,8 @@ from torch import nn
 from torch.nn.functional import logsigmoid, normalize
 from tqdm import tqdm
 
-SIZE = 356  # words of the text for a batch, of which subsampling leaves about B = 256 targets
+WINDOW = 5  # words on either side of a target
+SIZE = 450  # words and boundaries for a batch, of which subsampling leaves about B = 256 targets
 WORD = r"(?V1)\p{Han}|[\w--[\p{Han}\d_]]+"  # a Chinese character, or letters with their accents
 END = r"\n\s*\n|[.!?।。！？…]\s*\n"  # a passage ends: empty line, or end of sentence and line
 
@@ -31,48 +32,44 @@ def docstrings():
 
 
 def encode(text):
-    """The vocabulary {word: id} of the words seen five times or more, frequent words first; and
-    the text in these words: their ids (T,) and the numbers of their passages (T,)."""
+    """The vocabulary {word: id} of the words seen five times or more, frequent words first, and
+    the ids (T,) of the text. Boundaries, id 0, lie between passages: no window reaches beyond."""
     passages = re.split(END, unicodedata.normalize("NFC", text.lower()))
     passages = dict.fromkeys(tuple(re.findall(WORD, passage)) for passage in passages)  # each once
     counts = Counter(word for passage in passages for word in passage).most_common()
-    vocabulary = {word: i for i, (word, count) in enumerate(counts) if count >= 5}
-    ids, numbers = [], []
-    for number, passage in enumerate(passages):
-        known = [vocabulary[word] for word in passage if word in vocabulary]
-        ids += known
-        numbers += [number] * len(known)
-    return vocabulary, torch.tensor(ids), torch.tensor(numbers)
+    vocabulary = {word: i for i, (word, count) in enumerate(counts, 1) if count >= 5}
+    ids = [0] * WINDOW
+    for passage in passages:
+        ids += [vocabulary[word] for word in passage if word in vocabulary] + [0] * WINDOW
+    return vocabulary, torch.tensor(ids)
 
 
-def batches(ids, passages, window=5, samples=64):
-    """One epoch: targets (B,), contexts and is_context (B, 2 window), negative samples (N,).
-    The words of the passage in a random radius are contexts: the nearer, the more often."""
-    frequency = ids.bincount() / len(ids)  # (V,)
+def batches(ids, samples=64):
+    """One epoch: targets (B,), contexts and is_context (B, 2 WINDOW), negative samples (N,).
+    The words in a random radius around a target are its contexts: the nearer, the more often."""
+    counts = ids.bincount()
+    counts[0] = 0  # boundaries are always kept, and are never negative samples
+    frequency = counts / counts.sum()  # (V + 1,)
     unigram = frequency**0.75  # of negative samples, section 2.2
-    number = math.ceil(len(ids) / SIZE)  # of batches: the same in each epoch
-    kept = torch.rand(len(ids)) < (1e-3 / frequency[ids]).sqrt()  # subsampling, section 2.3
-    ids, passages = ids[kept], passages[kept]
-    offsets = torch.tensor([*range(-window, 0), *range(1, window + 1)])
-    for positions in torch.randperm(len(ids)).tensor_split(number):
-        around = positions[:, None] + offsets  # (B, 2 window)
-        inside = (around >= 0) & (around < len(ids))
-        around = around.clamp(0, len(ids) - 1)
-        same = passages[around] == passages[positions, None]
-        radius = torch.randint(1, window + 1, (len(positions), 1))
-        is_context = inside & same & (offsets.abs() <= radius)
-        noise = unigram.multinomial(samples, replacement=True)
-        yield ids[positions], ids[around], is_context, noise
+    kept = ids[torch.rand(len(ids)) < (1e-3 / frequency[ids]).sqrt()]  # subsampling, section 2.3
+    offsets = torch.tensor([*range(-WINDOW, 0), *range(1, WINDOW + 1)])
+    words = kept.nonzero().flatten()  # their positions
+    shuffled = words[torch.randperm(len(words))]
+    for positions in shuffled.tensor_split(math.ceil(len(ids) / SIZE)):  # the same in each epoch
+        contexts = kept[positions[:, None] + offsets]  # (B, 2 WINDOW)
+        radius = torch.randint(1, WINDOW + 1, (len(positions), 1))
+        is_context = (contexts > 0) & (offsets.abs() <= radius)
+        yield kept[positions], contexts, is_context, unigram.multinomial(samples, replacement=True)
 
 
 # %% model
 class SkipGram(nn.Module):
-    """Embedding matrices (V, D): W of targets, C of contexts and negative samples."""
+    """Embedding matrices (V + 1, D): W of targets, C of contexts and negative samples."""
 
     def __init__(self, V, D=100):
         super().__init__()
-        self.W = nn.Embedding(V, D, sparse=True)  # sparse: a step touches only the rows it needs
-        self.C = nn.Embedding(V, D, sparse=True)
+        self.W = nn.Embedding(V + 1, D, sparse=True)  # sparse: only the rows of a batch change
+        self.C = nn.Embedding(V + 1, D, sparse=True)
         nn.init.uniform_(self.W.weight, -0.5 / D, 0.5 / D)
         nn.init.zeros_(self.C.weight)
 
@@ -141,9 +138,7 @@ def draw(vectors):
     ax.legend()
     ax.margins(x=0.1)
     ax.set(title="Word embeddings", xlabel="first principal component", ylabel="rank in the second")
-    path = Path(__file__).with_suffix(".png")
-    fig.savefig(path, dpi=150)
-    print(f"figure in {path}")
+    fig.savefig(Path(__file__).with_suffix(".png"), dpi=150)
 
 
 # %% main
@@ -158,24 +153,15 @@ def main(
         seed: of the embeddings, the windows and the samples"""
     torch.manual_seed(seed)
     source = text.read_text("utf-8-sig") if text else "\n\n".join(docstrings())
-    vocabulary, ids, passages = encode(source)
-    if len(ids) < SIZE:
+    vocabulary, ids = encode(source)
+    if ids.count_nonzero() < SIZE:
         raise ValueError(f"{text or 'docstrings'}: too few words that occur five times")
-    targets, contexts, is_context, _ = next(batches(ids, passages))
-    words = list(vocabulary)
-    row = is_context.sum(1).argmax()  # with a whole window
-    around = [words[i] for i in contexts[row][is_context[row]]]
-    print("example:", words[targets[row]], "has the contexts", *around)
     model = SkipGram(len(vocabulary))
     steps = epochs * math.ceil(len(ids) / SIZE)
-    data = (batch for _ in range(epochs) for batch in batches(ids, passages))
-    train(model, data, steps)
-    vectors = dict(zip(vocabulary, normalize(model.W.weight.detach())))
+    train(model, (batch for _ in range(epochs) for batch in batches(ids)), steps)
+    vectors = dict(zip(vocabulary, normalize(model.W.weight[1:].detach())))
     for word in near:
-        word = unicodedata.normalize("NFC", word.lower())
-        answers = ["unknown word"]
-        if word in vectors:
-            answers = nearest(vectors[word], vectors, [word])
+        answers = nearest(vectors[word], vectors, [word]) if word in vectors else ["unknown word"]
         print(word, "->", *answers)
     first, five = evaluate(vectors, 1), evaluate(vectors, 5)
     print(f"analogies: accuracy {first:.3f}, accuracy@5 {five:.3f}")

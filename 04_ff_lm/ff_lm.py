@@ -143,9 +143,7 @@ def draw(curve, network, unigram):
         ax.text(max(curve), value * 0.98, f"{name} {value:.1f}", ha="right", va="top")
     ax.set(title="Held-out perplexity", xlabel="step", ylabel="perplexity")
     ax.yaxis.set_major_formatter("{x:.0f}")
-    path = Path(__file__).with_suffix(".png")
-    fig.savefig(path, dpi=150)
-    print(f"figure in {path}")
+    fig.savefig(Path(__file__).with_suffix(".png"), dpi=150)
 
 
 # %% main
@@ -154,10 +152,10 @@ def main(
 ) -> dict:
     """Learns a language model and completes a sentence.
     Args:
-        text: UTF-8 text NAME.txt (and NAME_test.txt, if there is one); without it, docstrings.
-        epochs: Passes over the training set.
-        prompt: The beginning of a sentence, which the model completes.
-        seed: Of the weights, the order of the windows and the words drawn."""
+        text: UTF-8 text; without it, docstrings
+        epochs: passes over the training set
+        prompt: the beginning of a sentence, which the model completes
+        seed: of the weights, the order of the windows and the words drawn"""
     torch.manual_seed(seed)
     training, test = corpus(text)
     if not test:
@@ -167,8 +165,6 @@ def main(
     model = FFLM(len(words)).to(DEVICE)
     training_rows = windows(training, vocabulary, model.context)
     test_rows = windows(test, vocabulary, model.context)
-    *context, target = [words[i] for i in training_rows[5]]
-    print("example:", *context, "->", target)
     data = (batch for _ in range(epochs) for batch in batches(training_rows))
     steps = epochs * math.ceil(len(training_rows) / SIZE)
     curve = train(model, data, steps, test_rows)

@@ -5,8 +5,7 @@ Run: python bert.py
 Result: on held-out source files, accuracy on masked words 0.377 (most frequent word 0.056) and on
     the next sentence 0.727 (majority class 0.513).
 Shapes: B batch, S length, D model width, H heads, V vocabulary, N prediction targets of a batch.
-Masks: True hides. Numbers in brackets are sections of the paper.
-"""
+Masks: True hides. Numbers in brackets are sections of the paper."""
 
 import math
 from itertools import chain, pairwise
@@ -29,8 +28,6 @@ DEVICE = torch.accelerator.current_accelerator(check_available=True) or "cpu"
 END = r"(?<=[.!?…])\s+|(?<=[।。！？])\s*(?=[^\s।。！？])"
 # Prose: of "If x=1. Sorts rows, e.g.\nby size. See\n----" it finds "Sorts rows, e.g.\nby size."
 PROSE = r'(?<!\S)[A-Z](?:(?!\n\s*[\n-])[^>=#"])*?\.(?!\S)'
-METRICS = "mlm_accuracy", "mlm_majority", "nsp_accuracy", "nsp_majority"
-LABELS = "masked words", "most frequent word", "next sentence", "majority class"
 
 
 # %% data
@@ -52,9 +49,7 @@ def documents(path):
 
 def read_pairs(path):
     """Pairs (A, B) of consecutive sentences: training set and test set, every 20th document.
-
-    A repeated pair is dropped, and a test pair that shares a sentence with the training set.
-    """
+    A repeated pair is dropped, and a test pair that shares a sentence with the training set."""
     pairs = {}  # each with the number of its document
     for number, sentences in documents(path) if path else docstrings():
         sentences = [" ".join(normalize("NFC", s).lower().split()) for s in sentences]
@@ -84,9 +79,7 @@ def train_tokenizer(sentences, vocab=3000, max_len=44):
 
 def mask_tokens(ids, vocab):
     """15 % of the tokens are prediction targets [3.1]: masked ids and is_target, both (B, S).
-
-    Of the targets, 80 % become [MASK], 10 % a random word, and 10 % stay as they are.
-    """
+    Of the targets, 80 % become [MASK], 10 % a random word, and 10 % stay as they are."""
     chance, kind = torch.rand(2, *ids.shape, device=ids.device)
     is_target = (chance < 0.15) & (ids > MASK)  # none of the special tokens
     masked = ids.masked_fill(is_target & (kind < 0.8), MASK)
@@ -96,10 +89,8 @@ def mask_tokens(ids, vocab):
 
 def batches(pairs, tokenizer, size=128):
     """One epoch of rows [CLS] A [SEP] B [SEP]; half of them have the B of another pair [3.1].
-
     Yields the inputs (masked ids, segments, is_target), each (B, S), then what they are to predict:
-    the words (N,) and is_random (B,), 1 where B is a random sentence (NotNext).
-    """
+    the words (N,) and is_random (B,), 1 where B is a random sentence (NotNext)."""
     real = set(pairs)
     for first in torch.randperm(len(pairs)).split(size):
         second = torch.where(torch.rand(len(first)) < 0.5, first.roll(1), first)
@@ -168,14 +159,13 @@ def evaluate(model, inputs, words, is_random):
     """Accuracies on a held-out batch, with those of always predicting what is most frequent."""
     word_logits, pair_logits = model(*inputs)
     return {
-        "mlm_accuracy": (word_logits.argmax(1) == words).float().mean().item(),
-        "mlm_majority": words.bincount().max().item() / len(words),
-        "nsp_accuracy": (pair_logits.argmax(1) == is_random).float().mean().item(),
-        "nsp_majority": is_random.bincount().max().item() / len(is_random),
+        "masked words": (word_logits.argmax(1) == words).float().mean().item(),
+        "most frequent word": words.bincount().max().item() / len(words),
+        "next sentence": (pair_logits.argmax(1) == is_random).float().mean().item(),
+        "majority class": is_random.bincount().max().item() / len(is_random),
     }
 
 
-@torch.no_grad()
 def fill_masks(model, tokenizer, sentence):
     """For each [MASK] of a sentence, its five likeliest words with their probabilities."""
     ids = torch.tensor([tokenizer.encode(normalize("NFC", sentence)).ids], device=DEVICE)
@@ -210,13 +200,12 @@ def train(model, batches, steps, held_out):
 def draw(curve):
     """The held-out accuracies during training and, dashed, their baselines."""
     fig, ax = plt.subplots(layout="constrained")
-    for metric, label, style in zip(METRICS, LABELS, ["C0-", "C0--", "C1-", "C1--"]):
-        ax.plot(list(curve), [point[metric] for point in curve.values()], style, label=label)
+    points = list(curve.values())
+    for label, style in zip(points[0], ["C0-", "C0--", "C1-", "C1--"]):
+        ax.plot(list(curve), [point[label] for point in points], style, label=label)
     ax.set(title="Held-out accuracy", xlabel="training step", ylabel="accuracy")
     ax.legend()
-    path = Path(__file__).with_suffix(".png")
-    fig.savefig(path, dpi=150)
-    print(f"figure in {path}")
+    fig.savefig(Path(__file__).with_suffix(".png"), dpi=150)
 
 
 # %% main
@@ -227,32 +216,24 @@ def main(
     seed: int = 0,
 ) -> dict:
     """Pre-trains a small BERT and evaluates it on documents that it has not seen.
-
     Args:
-        text: UTF-8 text of a thousand sentences or more; without it, docstrings.
-        epochs: Passes over the training set.
-        fill: Sentences with [MASK]; the likeliest words for it are printed.
-        seed: Of the weights, the order of the pairs and the masks.
-    """
+        text: UTF-8 text of a thousand sentences or more; without it, docstrings
+        epochs: passes over the training set
+        fill: sentences with [MASK]; the likeliest words for each are printed
+        seed: of the weights, the order of the pairs and the masks"""
     training, test = read_pairs(text)
     tokenizer = train_tokenizer([f"{a} {b}" for a, b in training])
-    if any(MASK not in tokenizer.encode(sentence).ids for sentence in fill):
-        raise ValueError("--fill: a sentence has no [MASK] among its first 44 subword tokens")
     torch.manual_seed(0)  # the same held-out batch for every seed
-    inputs, words, is_random = held_out = next(batches(test, tokenizer, 2048))
-    example = " ".join(tokenizer.id_to_token(i) for i in inputs[0][0] if i != PAD)
-    targets = " ".join(tokenizer.id_to_token(i) for i in words[: inputs[2][0].sum()])
-    print(f"example: {example}; targets: {targets}; B: {'random' if is_random[0] else 'next'}")
+    held_out = next(batches(test, tokenizer, 2048))
     torch.manual_seed(seed)
     model = Bert(tokenizer.get_vocab_size()).to(DEVICE)
     steps = epochs * math.ceil(len(training) / 128)
     data = (batch for _ in range(epochs) for batch in batches(training, tokenizer))
     curve = train(model, data, steps, held_out)
-    for metric, label in zip(METRICS, LABELS):
-        print(f"{label}: accuracy {curve[steps][metric]:.3f}")
+    for label, accuracy in curve[steps].items():
+        print(f"{label}: accuracy {accuracy:.3f}")
     for sentence in fill:
-        for words in fill_masks(model, tokenizer, sentence):
-            print(sentence, "->", words)
+        print(sentence, *fill_masks(model, tokenizer, sentence), sep="\n  ")
     draw(curve)
     return curve[steps] | {"model": model, "tokenizer": tokenizer}
 
