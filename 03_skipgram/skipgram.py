@@ -48,7 +48,7 @@ def batches(ids, samples=64):
     """One epoch: targets (B,), contexts and is_context (B, 2 WINDOW), negative samples (N,).
     The words in a random radius around a target are its contexts: the nearer, the more often."""
     counts = ids.bincount()
-    counts[0] = 0  # boundaries are always kept, and are never negative samples
+    counts[0] = 0  # a boundary is always kept (1e-3 / 0 is infinite) and never a negative sample
     frequency = counts / counts.sum()  # (V + 1,)
     unigram = frequency**0.75  # of negative samples, section 2.2
     kept = ids[torch.rand(len(ids)) < (1e-3 / frequency[ids]).sqrt()]  # subsampling, section 2.3
