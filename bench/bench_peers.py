@@ -7,7 +7,7 @@ one thread of the CPU.
 
 import math
 import sys
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 
 import pytest
@@ -40,19 +40,20 @@ def test_skipgram(benchmark, variant):
     import skipgram
 
     text = "\n\n".join(islice(skipgram.docstrings(), 1000))
-    vocabulary, ids, passages = skipgram.encode(text)
-    row = dict(topic="skip-gram", size="03", number=len(ids), variant=variant)
+    vocabulary, ids = skipgram.encode(text)
+    words = ids.count_nonzero().item()  # 0 is a boundary
+    row = dict(topic="skip-gram", size="03", number=words, variant=variant)
     if variant == "ours":
         model = skipgram.SkipGram(len(vocabulary))
         steps = math.ceil(len(ids) / skipgram.SIZE)
 
         def train():
-            skipgram.train(model, skipgram.batches(ids, passages), steps)
+            skipgram.train(model, skipgram.batches(ids), steps)
 
     else:
         gensim = pytest.importorskip("gensim.models", reason="gensim is not installed")
-        lengths = passages.unique_consecutive(return_counts=True)[1].tolist()
-        corpus = [[str(word) for word in passage.tolist()] for passage in ids.split(lengths)]
+        passages = groupby(ids.tolist(), key=bool)
+        corpus = [[str(word) for word in passage] for is_word, passage in passages if is_word]
         model = gensim.Word2Vec(sg=1, vector_size=100, min_count=1, workers=1)
         model.build_vocab(corpus)
 
