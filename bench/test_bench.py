@@ -4,19 +4,17 @@ import contextlib
 import json
 import subprocess
 import sys
-from math import prod
 from pathlib import Path
 from unittest.mock import Mock
 
-import bench_attention
-import bench_contiguity
 import bench_einsum
 import bench_peers
 import harness
 import pytest
 import report
 import torch
-from bench_attention import fused, matrices, reference
+from bench_attention import by_head, by_query, fused, matrices, reference
+from bench_contiguity import COPIES, VIEWS
 from harness import with_gradients
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -26,8 +24,8 @@ SHAPE = 3, 2, 5, 8  # B, H, T, d
 
 def test_work_is_what_the_formula_says():
     q, k, v = torch.randn(3, *SHAPE).requires_grad_().unbind()
-    attention = 4 * prod(SHAPE) * SHAPE[2]
-    for variant in bench_attention.by_query, bench_attention.by_head, matrices, fused:
+    attention = 4 * q.numel() * SHAPE[2]
+    for variant in by_query, by_head, matrices, fused:
         assert harness.work(variant, q, k, v) == attention
     assert harness.work(with_gradients(fused), q, k, v) == 3 * attention
     A, B = bench_einsum.word_vectors("cpu", 7)
@@ -37,10 +35,8 @@ def test_work_is_what_the_formula_says():
 
 def test_a_view_makes_no_memory_and_a_copy_does():
     x = torch.randn(6, 6)
-    for view, _ in bench_contiguity.VIEWS.values():
-        assert harness.count(view, x)["new_bytes"] == 0
-    for copy, _ in bench_contiguity.COPIES.values():
-        assert harness.count(copy, x)["new_bytes"] == 4 * 36
+    for code, (line, _) in (VIEWS | COPIES).items():
+        assert harness.count(line, x)["new_bytes"] == (4 * 36 if code in COPIES else 0), code
     assert harness.count(bench_einsum.matmul, x, x)["new_bytes"] == 4 * 36  # once, not twice
 
 
@@ -57,9 +53,8 @@ def test_the_check_allows_for_rounding_but_not_for_one_wrong_element_per_row():
 @pytest.mark.parametrize("device, threads", [("cpu", 1), ("cores", 2)])
 def test_only_what_is_right_is_timed(device, threads, monkeypatch):
     monkeypatch.setattr(harness, "CORES", 2)
-    calls = []
+    calls, inputs = [], torch.randn(3, *SHAPE).requires_grad_().unbind()
     timer = Mock(extra_info={}, side_effect=lambda *_: calls.append(torch.get_num_threads()))
-    inputs = [tensor.requires_grad_() for tensor in torch.randn(3, *SHAPE).unbind()]
     row = dict(topic="", number=9, device=device, reference=with_gradients(reference))
     harness.measure(timer, with_gradients(matrices), *inputs, **row)
     with pytest.raises(AssertionError, match="relative error"):
@@ -111,18 +106,16 @@ def test_every_variant_runs_on_pretended_cuda_tensors(rows):
 
 
 def test_the_clock_waits_for_the_gpu(monkeypatch):
-    calls = []
-    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
-    monkeypatch.setattr(torch.accelerator, "synchronize", lambda: calls.append("wait"))
-    monkeypatch.setattr(harness.time, "perf_counter", lambda: calls.append("read"))
+    calls = Mock()
+    monkeypatch.setattr(torch, "accelerator", calls)
+    monkeypatch.setattr(harness.time, "perf_counter", calls.read)
     harness.now()
-    assert calls == ["wait", "read"]
+    assert [name for name, *_ in calls.method_calls] == ["is_available", "synchronize", "read"]
 
 
 def test_two_reasons_skip_a_row_and_its_memory_is_freed(request, monkeypatch):
-    calls, no_kernel = [], "No available kernel.  Aborting execution."
-    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
-    monkeypatch.setattr(torch.accelerator, "empty_cache", lambda: calls.append("empty"))
+    gpu, no_kernel = Mock(), "No available kernel.  Aborting execution."
+    monkeypatch.setattr(torch, "accelerator", gpu)
     plugin = request.config.pluginmanager.get_plugin(str(HERE / "conftest.py"))
     skipped = []
     for error in torch.OutOfMemoryError(), RuntimeError(no_kernel), RuntimeError(no_kernel + "?"):
@@ -131,17 +124,16 @@ def test_two_reasons_skip_a_row_and_its_memory_is_freed(request, monkeypatch):
         with pytest.raises((RuntimeError, pytest.skip.Exception)) as caught:
             call.throw(error)
         skipped.append(caught.type is pytest.skip.Exception)
-    assert skipped == [True, True, False] and calls == ["empty", "empty"]
+    assert skipped == [True, True, False] and gpu.empty_cache.call_count == 2
 
 
 def test_verdicts():
-    row, other, noisy = (dict(min=low, median=high) for low, high in [(6, 6.5), (2, 2.1), (2, 4)])
-    cases = [(other, ">= 1", "3.00 yes"), (other, ">= 4", "3.00 no"), (other, "<= 2", "3.00 no")]
-    cases += [(other, "<= 3.2", "3.00 too close"), (noisy, ">= 2", "3.00 too close")]
-    for second, limit, answer in [*cases, (None, ">= 1", "not measured")]:
-        assert report.verdict(row, second, limit) == answer
-    for limit, answer in [("= 4", "yes"), ("= 3.99", "no"), ("<= 5", "yes"), (">= 5", "no")]:
-        assert report.verdict({"work": 8}, {"work": 2}, f"work {limit}") == f"4.00 {answer}"
+    row, other = dict(min=6, median=6.5, work=8), dict(min=2, median=2.1, work=2)
+    answers = {">= 1": "3.00 yes", ">= 4": "3.00 no", "<= 2": "3.00 no", "<= 3.2": "3.00 too close"}
+    answers |= {"work = 4": "4.00 yes", "work = 3.99": "4.00 no", "work <= 3": "4.00 no"}
+    assert {limit: report.verdict(row, other, limit) for limit in answers} == answers
+    assert report.verdict(row, dict(min=2, median=4), ">= 2") == "3.00 too close"
+    assert report.verdict(row, None, ">= 1") == "not measured"
 
 
 def run(*options):
@@ -156,13 +148,11 @@ def test_pytest_bench_measures_what_is_selected(tmp_path):
     assert not few.exists()  # plain pytest times nothing
     shown = run("bench", *options)
     result = json.loads(few.read_text("utf-8"))
-    for row in result["benchmarks"]:
-        options = row["options"]
-        assert options["timer"] == "now"
-        assert options["max_time"] == 0.2 and options["precision"] is None  # the same time for all
-    assert len(result["benchmarks"]) == 4 and result["machine_info"]["blas"]
-    assert few.with_suffix(".png").exists() and "E times the work" not in shown
-    assert "16 times slower" in shown and "fused" not in shown  # the claims about these rows
+    options = [row["options"] for row in result["benchmarks"]]
+    times = [(option["timer"], option["max_time"], option["precision"]) for option in options]
+    assert times == [("now", 0.2, None)] * 4 and result["machine_info"]["blas"]
+    assert few.with_suffix(".png").exists() and "fused" not in shown
+    assert "16 times slower" in shown and "E times the work" not in shown  # of these rows only
 
 
 @pytest.mark.lint
