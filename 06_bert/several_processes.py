@@ -50,8 +50,8 @@ def main(text: Path | None = None, epochs: int = 6, seed: int = 0) -> None:
     )
     curve = bert.train(DistributedDataParallel(model), data, epochs * steps, held_out)
     if rank == 0:
-        for metric, label in zip(bert.METRICS, bert.LABELS):
-            print(f"{label}: accuracy {curve[epochs * steps][metric]:.3f}")
+        for label, accuracy in curve[epochs * steps].items():
+            print(f"{label}: accuracy {accuracy:.3f}")
     dist.destroy_process_group()
 
 

@@ -113,7 +113,7 @@ def promises(readme):
     """The call that a README promises about, and its rows (metric, value, tolerance)."""
     text = readme.read_text(encoding="utf-8")
     call = re.search(r"<!-- promise: main\((.*)\) -->", text)
-    rows = re.findall(r"^\| `(\w+)` \| ([\d.]+) \| ([\d.]+) \|", text, flags=re.MULTILINE)
+    rows = re.findall(r"^\| `([\w ]+)` \| ([\d.]+) \| ([\d.]+) \|", text, flags=re.MULTILINE)
     return (call[1] if call else ""), rows
 
 
