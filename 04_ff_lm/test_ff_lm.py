@@ -1,5 +1,6 @@
 """ff_lm.py against numpy and count-based n-grams; its text, windows, training and sampling."""
 
+import copy
 import re
 from pathlib import Path
 
@@ -30,15 +31,10 @@ def text(tmp_path, monkeypatch):
 # %% data
 def test_sentences_of_a_text_by_hand():
     found = split_sentences(
-        ["É vio 2.5 aves, ¿no?\r\nDon't go! A\n\nb… c.d\u2028E\u0085\u00a0, f."]
+        ["É vio 2.5 aves, ¿no?\r\nDon't go! A\n\nb… c.d\nE, f. É  VIO 2.5 aves,"]
     )
-    assert [" ".join(s) for s in found] == "é vio 2 5 aves , ¿ no|don't go|a|b|c d e , f".split("|")
-    assert split_sentences(["El nin\u0303o. el  NIÑO.", "El\u202fniño!"]) == [("el", "niño")]
-    assert split_sentences(["वह चिट्ठी।读a书。她"]) == [("वह", "चिट्ठी"), ("读", "a", "书"), ("她",)]
-    assert split_sentences(["<s> <unk> N", "<b <UNK>"]) == [
-        ("<s>", "<unk>", "n"),
-        ("<", "b", "<unk>"),
-    ]
+    found = [" ".join(words) for words in found]
+    assert found == "é vio 2 5 aves , ¿ no|don't go|a|b|c d e , f|é vio 2 5 aves ,".split("|")
     assert [len(s) for s in split_sentences([" ".join(map(str, range(120)))])] == [50, 50, 20]
 
 
@@ -62,13 +58,10 @@ def test_no_test_sentence_is_learned_from(text, monkeypatch):
     training, test = corpus(text)
     every = split_sentences([text.read_text()])
     assert test == every[9::10] and training == [s for s in every if s not in test]
-    text.write_text(text.read_text() + text.read_text().upper().replace(" ", " \n"), "utf-8-sig")
-    assert corpus(text) == (training, test)
 
 
 def test_words_and_windows_by_hand():
-    sentences = [("a", "b", "<unk>")] * 5 + [("x", "b")] * 4
-    vocabulary = ff_lm.build_vocabulary(sentences)
+    vocabulary = ff_lm.build_vocabulary([("a", "b", "<unk>")] * 5 + [("x", "b")] * 4)
     assert vocabulary == {"<s>": 0, "<unk>": 1, "a": 2, "b": 3}  # x is seen four times only
     rows = windows([("a", "b"), ("x",), ("<unk>",)], vocabulary, 2).tolist()
     assert rows[:3] == [[0, 0, 2], [0, 2, 3], [2, 3, 0]]
@@ -135,12 +128,10 @@ def test_kneser_ney_by_hand_and_sums_to_one():
 
 
 # %% training
-def test_training_makes_a_batch_when_it_is_needed_and_keeps_the_betas_of_adam(monkeypatch):
-    rows, before, adams = torch.randint(5, (60, 3)), [], []
+def test_training_is_adamw_along_one_cycle_on_batches_made_when_they_are_needed():
+    rows, before = torch.randint(5, (60, 3)), []
     model = torch.nn.Sequential(FFLM(5, context=2))  # any model will do
-    monkeypatch.setattr(
-        ff_lm, "OneCycleLR", lambda *a, **b: adams.append(a[0]) or OneCycleLR(*a, **b)
-    )
+    reference = copy.deepcopy(model)
 
     def data():
         for _ in range(42):
@@ -148,17 +139,21 @@ def test_training_makes_a_batch_when_it_is_needed_and_keeps_the_betas_of_adam(mo
             yield rows
 
     curve = train(model, data(), 42, rows)
-    assert len(set(before)) == 42  # made all at once, all would see the same model
     assert curve == {step: before[step] for step in range(3, 42, 3)} | {42: evaluate(model, rows)}
-    assert curve[42] < curve[3] and adams[0].param_groups[0]["betas"] == (0.9, 0.999)
+    adam = torch.optim.AdamW(reference.parameters())
+    schedule = OneCycleLR(adam, max_lr=5e-3, total_steps=42, cycle_momentum=False)
+    for _ in range(42):
+        adam.zero_grad()
+        cross_entropy(reference(rows[:, :2]), rows[:, 2]).backward()
+        adam.step()
+        schedule.step()
+    for ours, expected in zip(model.parameters(), reference.parameters()):
+        torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-3)
 
 
 def test_learns_that_the_noun_decides_the_verb(text, capsys):
     result = main(text=text, epochs=40, prompt="The OWL of house 3")
-    printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == "example: the cat of house 0 -> sleeps"
-    assert printed[2] == "the owl of house 3 flies <s>"
-    assert text.with_name("ff_lm.png").stat().st_size > 10_000
+    assert capsys.readouterr().out.splitlines()[1] == "the owl of house 3 flies <s>"
     best = (8 * 20) ** (1 / 7)  # of seven words two are free, the noun and the number
     assert best * 0.97 < result["perplexity"] < best * 1.2
     training, test = corpus(text)
@@ -171,12 +166,6 @@ def test_learns_that_the_noun_decides_the_verb(text, capsys):
     assert result["unigram_perplexity"] == pytest.approx(np.exp(-np.log(p).mean()))
 
 
-def test_a_text_without_a_test_set_is_refused(text):
-    text.write_text("One sentence. Another.")
-    with pytest.raises(ValueError, match="text.txt: fewer than ten different sentences"):
-        main(text=text)
-
-
 def test_the_recipe_for_the_penn_treebank(text, monkeypatch, capsys):
     lines = [f" the <unk> of {noun} N \n" for noun in VERBS]
     text.with_name("ptb.train.txt").write_text("".join(lines[:12]))
@@ -184,7 +173,8 @@ def test_the_recipe_for_the_penn_treebank(text, monkeypatch, capsys):
     monkeypatch.chdir(text.parent)
     monkeypatch.setattr(ff_lm, "corpus", corpus)  # which the recipe replaces, until the test ends
     exec(re.search(r"^```python\n(# penn_treebank.py.*?)^```", README, re.M | re.S)[1])
-    assert capsys.readouterr().out.startswith("example: the <unk> of <unk> n -> <s>\n")
+    assert capsys.readouterr().out.startswith("held-out perplexity ")
+    assert sum(ff_lm.corpus(None), []) == [("the", "<unk>", "of", noun, "n") for noun in VERBS]
 
 
 def test_the_mixture_is_between_network_and_trigram_where_two_words_say_too_little(text, capsys):

@@ -17,7 +17,7 @@ import tyro
 from torch.nn.parallel import DistributedDataParallel
 
 
-def main(text: Path | None = None, epochs: int = 6, seed: int = 0) -> None:
+def main(text: Path | None = None, epochs: int = 6, seed: int = 0) -> dict:
     """Trains and evaluates as bert.py does.
 
     Args:
@@ -53,6 +53,7 @@ def main(text: Path | None = None, epochs: int = 6, seed: int = 0) -> None:
         for label, accuracy in curve[epochs * steps].items():
             print(f"{label}: accuracy {accuracy:.3f}")
     dist.destroy_process_group()
+    return curve[epochs * steps] | {"model": model, "tokenizer": tokenizer}
 
 
 if __name__ == "__main__":
