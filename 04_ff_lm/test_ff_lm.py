@@ -35,6 +35,8 @@ def test_sentences_of_a_text_by_hand():
     )
     found = [" ".join(words) for words in found]
     assert found == "é vio 2 5 aves , ¿ no|don't go|a|b|c d e , f|é vio 2 5 aves ,".split("|")
+    assert split_sentences(["El nin\u0303o. el  NIÑO.", "El\u202fniño!"]) == [("el", "niño")]
+    assert split_sentences(["<s> <unk> N", "<b"]) == [("<s>", "<unk>", "n"), ("<", "b")]
     assert [len(s) for s in split_sentences([" ".join(map(str, range(120)))])] == [50, 50, 20]
 
 
@@ -166,6 +168,21 @@ def test_learns_that_the_noun_decides_the_verb(text, capsys):
     assert result["unigram_perplexity"] == pytest.approx(np.exp(-np.log(p).mean()))
 
 
+def test_the_vocabulary_is_of_the_training_set_and_the_seed_rules_all(text, monkeypatch):
+    monkeypatch.setattr(ff_lm, "draw", lambda *_: None)
+    text.write_text("".join(f"{i} {'rare' if i % 10 == 9 else 'often'}.\n" for i in range(100)))
+    a, b, c = (main(text=text, epochs=1, seed=seed) for seed in (0, 0, 1))
+    assert a["vocabulary"].keys() == {"<s>", "<unk>", "often"}  # each tenth sentence is of the test
+    assert a["perplexity"] == b["perplexity"] != c["perplexity"]
+
+
+@pytest.mark.parametrize("content", ["", "One sentence. Another."])
+def test_a_text_without_a_test_set_is_refused(content, text):
+    text.write_text(content)
+    with pytest.raises(ValueError, match="text.txt: fewer than ten different sentences"):
+        main(text=text)
+
+
 def test_the_recipe_for_the_penn_treebank(text, monkeypatch, capsys):
     lines = [f" the <unk> of {noun} N \n" for noun in VERBS]
     text.with_name("ptb.train.txt").write_text("".join(lines[:12]))
@@ -179,9 +196,10 @@ def test_the_recipe_for_the_penn_treebank(text, monkeypatch, capsys):
 
 def test_the_mixture_is_between_network_and_trigram_where_two_words_say_too_little(text, capsys):
     found = trigram.main(text, epochs=40)
-    p = found["network"]
-    assert capsys.readouterr().out.count(f"{p:.1f}") == 2  # of ff_lm.py and of trigram.py
-    assert p < found["mixture of trigram and network"] < found["trigram"]
+    assert found["network"] < found["mixture of trigram and network"] < found["trigram"]
+    assert found["trigram"] > (8 * 20 * 8) ** (1 / 7)  # the noun, the number and the verb are free
+    shown = f"{found['network']:.1f}"
+    assert capsys.readouterr().out.count(shown) == 2  # of ff_lm.py and of trigram.py
 
 
 @pytest.mark.promise
