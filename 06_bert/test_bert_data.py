@@ -10,13 +10,6 @@ from bert import MASK, PAD, SEP, read_pairs
 NOUNS = "cat dog bird fish horse cow".split()
 
 
-def test_docstrings_give_pairs_without_a_leak():
-    training, test = read_pairs(None)
-    assert 30_000 < len(training) < 60_000 and 0.02 < len(test) / len(training) < 0.1
-    assert len({*training, *test}) == len(training) + len(test)
-    assert not {s for pair in training for s in pair} & {s for pair in test for s in pair}
-
-
 SOURCE = """
     Returns the `mean`, e.g.
     of 1.5. A second line, and nothing is
@@ -82,11 +75,12 @@ def test_a_random_sentence_is_the_b_of_another_pair_and_never_what_follows():
 
 def test_the_longer_sentence_of_a_pair_loses_its_end():
     tokenizer = bert.train_tokenizer([" ".join(NOUNS)] * 9, 120, 10)
-    ((ids, segments, is_target), words, _), *_ = bert.batches([("cow", "fish dog " * 9)], tokenizer)
-    ids = ids.masked_scatter(is_target, words)[0].tolist()
-    kept = tokenizer.decode(ids, skip_special_tokens=False)
-    assert kept == "[CLS] cow [SEP] fish dog fish dog fish dog [SEP]"
-    assert segments[0].tolist() == [0] * 3 + [1] * 7
+    long, cut = "fish dog " * 9, "fish dog fish dog fish dog"
+    for a, b, row in ("cow", long, f"cow [SEP] {cut}"), (long, "cow", f"{cut} [SEP] cow"):
+        (ids, segments, is_target), words, _ = next(bert.batches([(a, b)], tokenizer))
+        ids = ids.masked_scatter(is_target, words)[0].tolist()
+        assert tokenizer.decode(ids, skip_special_tokens=False) == f"[CLS] {row} [SEP]"
+        assert segments[0].tolist() == [0] * (ids.index(SEP) + 1) + [1] * (9 - ids.index(SEP))
 
 
 def test_subword_tokens_there_and_back():
@@ -97,3 +91,5 @@ def test_subword_tokens_there_and_back():
     assert tokenizer.decode(tokenizer.encode("The horse eats dogs").ids) == "the horse eats dogs"
     assert tokenizer.encode("a [MASK] b").ids[2] == MASK
     assert [row.ids[-1] for row in tokenizer.encode_batch(["a", "a b"])] == [PAD, SEP]
+    spanish = bert.train_tokenizer(["el año del niño"], 60, 40)
+    assert spanish.decode(spanish.encode("El niño").ids) == "el niño"
