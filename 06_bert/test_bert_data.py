@@ -47,12 +47,13 @@ def test_sentences_end_at_a_mark_wherever_the_lines_end(tmp_path):
 
 def test_a_repeated_pair_is_dropped_and_a_test_pair_with_a_known_sentence(tmp_path):
     documents = [[f"d{d}n{i}." for i in range(50)] for d in range(3)]
-    documents[0][10] = documents[1][20]  # of the test set, in the training set
+    documents[0][10] = documents[1][49]  # of the test set, the last B of the training set
+    documents[0][30] = documents[1][0]  # and its first A
     documents[2][:2] = "D0N0.", "D0N1."  # a pair of the test set
     (tmp_path / "text.txt").write_text(" ".join(sum(documents, [])), encoding="utf-8")
     training, test = read_pairs(tmp_path / "text.txt")
     first, second, third = (list(pairwise(document)) for document in documents)
-    assert test == first[2:9] + first[11:]
+    assert test == first[2:9] + first[11:29] + first[31:]
     assert training == second + [("d0n1.", "d2n2."), *third[2:]]
 
 
@@ -91,5 +92,5 @@ def test_subword_tokens_there_and_back():
     assert tokenizer.decode(tokenizer.encode("The horse eats dogs").ids) == "the horse eats dogs"
     assert tokenizer.encode("a [MASK] b").ids[2] == MASK
     assert [row.ids[-1] for row in tokenizer.encode_batch(["a", "a b"])] == [PAD, SEP]
-    spanish = bert.train_tokenizer(["el año del niño"], 60, 40)
-    assert spanish.decode(spanish.encode("El niño").ids) == "el niño"
+    spanish = bert.train_tokenizer(["el año del niño"] * 2, 60, 40)
+    assert spanish.encode("El niño").tokens == ["[CLS]", "el", "niño", "[SEP]"]
