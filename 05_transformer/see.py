@@ -60,7 +60,7 @@ def look(model, vocabularies, sentence, reference=""):
     """All that the page shows of a sentence of split words and its greedy translation."""
     src_vocabulary, tgt_vocabulary = vocabularies
     src = to_ids([sentence], src_vocabulary)  # (1, S)
-    (translation,) = greedy(model, [sentence], vocabularies)
+    translation = greedy(model, sentence, vocabularies)
     P, ids = predict(model, src, translation, tgt_vocabulary)  # leaves all attention weights
     best, words = P.topk(5), list(tgt_vocabulary)
     embedded = model.src_embedding(src[0]) * model.src_embedding.embedding_dim**0.5  # (S, D)

@@ -210,4 +210,4 @@ def test_the_cells_of_the_front_page_run(tmp_path):
     cells = re.sub(r"^(!git|%pip) .*\n", "", cells, flags=re.MULTILINE)
     shutil.copytree(FILES["transformer"].parent, tmp_path / "weight-by-weight" / "05_transformer")
     cells = cells.replace("greedy(", "print('said', greedy(")
-    assert "said ['the" in ipython(cells.rstrip() + ")\n", tmp_path)
+    assert "said the" in ipython(cells.rstrip() + ")\n", tmp_path)
