@@ -150,6 +150,7 @@ def test_the_page_says_what_was_measured(folder, language):
 SHORT = [
     ("01_logistic", "no bias", "", "test_accuracy", -0.05),
     ("02_softmax_mnist", "pixels from 0 to 255", "--offline --epochs 2", "test_loss", 0.1),
+    ("03_skipgram", "uniform negative samples", "--epochs 1", "accuracy_at_5", -0.1),
     ("04_ff_lm", "only the last word as context", "--epochs 1", "perplexity", 10),
     ("05_transformer", "no causal mask", "--epochs 1", "exact_match", -0.1),
     ("06_bert", "always [MASK]", "--epochs 1", "masked words", -0.01),
