@@ -1,7 +1,7 @@
 """Skip-gram: Mikolov et al. (2013), "Distributed representations of words and phrases".
 
 It learns word embeddings from a text, without labels. Run: python skipgram.py --near row red
-Result: accuracy 0.623 and accuracy@5 0.841 on 69 analogies; count-based (PPMI): 0.478 and 0.739.
+Result: accuracy 0.594 and accuracy@5 0.812 on 69 analogies; count-based (PPMI): 0.478 and 0.739.
 Shapes: B targets in a batch, N negative samples, D width, V words, T words and boundaries."""
 
 import math
