@@ -14,6 +14,8 @@ import torch
 import transformer as t
 from test_transformer import recipe, vocabulary
 from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import OneCycleLR
 from torch.testing import assert_close
 
 
@@ -55,29 +57,47 @@ class Table(nn.Module):
         return self.logits.expand(*tgt.shape, -1)
 
 
+def trained(batches, peak):
+    """The logits of a table before each step and at the end, (steps + 1, 6)."""
+
+    def watched():
+        for tgt in batches:
+            seen.append(model.logits.detach().clone())
+            yield torch.tensor(tgt), torch.tensor(tgt)
+
+    model, seen = Table().eval(), []
+    t.train(model, watched(), len(batches), peak)
+    return torch.stack([*seen, model.logits.detach()])
+
+
 def test_training_ends_where_padding_is_ignored_and_labels_are_smoothed():
     """Of 5 words to predict 2 are a, 1 is b, 2 are <eos>; a tenth is spread over all 6 words."""
-    model, tgt = Table(), torch.tensor([[1, 4, 5, 2], [1, 4, 2, 0]])
-    t.train(model.eval(), iter([(tgt, tgt)] * 300), 300, peak=0.1)
+    logits = trained([[[1, 4, 5, 2], [1, 4, 2, 0]]] * 300, peak=0.1)[-1]
     expected = 0.9 * torch.tensor([0, 0, 2, 0, 2, 1]) / 5 + 0.1 / 6
-    assert_close(model.logits.softmax(-1), expected, atol=0.01, rtol=0)
+    assert_close(logits.softmax(-1), expected, atol=0.01, rtol=0)
 
 
-def test_the_learning_rate_rises_and_falls_and_adam_keeps_its_betas(monkeypatch):
-    class Adam(torch.optim.Adam):
-        def step(self):
-            seen.append(dict(self.param_groups[0]))
-            super().step()
-
-    seen, batch = [], (torch.tensor([[1, 4, 2]]),) * 2
-    monkeypatch.setattr(torch.optim, "Adam", Adam)
-    t.train(Table(), [batch] * 100, 100, peak=0.01)
-    rates = [group["lr"] for group in seen]
+def test_the_learning_rate_rises_and_falls():
+    """While the gradient stays the same, a step of Adam is as long as the learning rate."""
+    rates = trained([[[1, 4, 2]]] * 100, peak=0.001).diff(dim=0)[:, 4].tolist()
     top = rates.index(max(rates))
-    assert len(rates) == 100 and 4 < top < 40 and rates[top] == pytest.approx(0.01, rel=0.1)
+    assert 4 < top < 40 and rates[top] == pytest.approx(0.001, rel=0.1)
     assert rates == sorted(rates[:top]) + sorted(rates[top:], reverse=True)
-    assert max(rates[0], rates[-1]) < 0.001
-    assert all(group["betas"] == (0.9, 0.98) for group in seen)
+    assert max(rates[0], rates[-1]) < 0.0001
+
+
+def test_the_steps_are_those_of_adam_with_the_betas_of_the_paper():
+    batches = [[[1, 4, 2]], [[1, 5, 5, 2]], [[1, 3, 2]]] * 10
+    logits = nn.Parameter(torch.zeros(6))
+    adam = torch.optim.Adam([logits], betas=(0.9, 0.98), eps=1e-9)
+    schedule = OneCycleLR(adam, 0.1, len(batches), cycle_momentum=False)
+    for ((_, *words),) in batches:
+        adam.zero_grad()
+        labels = torch.tensor(words)
+        cross_entropy(logits.expand(len(words), 6), labels, label_smoothing=0.1).backward()
+        adam.step()
+        schedule.step()
+    assert_close(trained(batches, peak=0.1)[-1], logits.detach())
 
 
 def formulaic(folder, copies=1):
@@ -97,23 +117,22 @@ def test_two_hundred_pairs_are_learned_and_drawn(tmp_path, capsys, monkeypatch):
     questions = "Rosa come.", "EVA come pan negro."
     result = t.main(data=formulaic(tmp_path), translate=questions, d_model=64, epochs=30)
     assert 0.5 <= result["exact_match"] < 1 and "z" not in result["vocabularies"][1]
-    example, metric, *answers, _ = capsys.readouterr().out.splitlines()
-    assert example == "example: {} -> {}".format(*next(t.read_pairs(tmp_path / "pairs.tsv")))
+    metric, *answers = capsys.readouterr().out.splitlines()
     assert metric == f"exact match {result['exact_match']:.3f} on 21 test sentences"
     assert answers[0].startswith("<unknown: rosa> come . -> ")
-    assert answers[1] == "eva come pan negro . -> evax comex negrox panx ."
+    assert answers[1:] == ["eva come pan negro . -> evax comex negrox panx ."]
     *panels, bar = plt.gcf().axes
     heads = result["model"].decoder[-1].cross_attention.attention_weights[0]
-    assert len(panels) == len(heads) == 4 and bar.get_ylabel() == "attention weight"
-    for number, (panel, weights) in enumerate(zip(panels, heads), 1):
-        image = panel.images[0]
+    assert (tmp_path / "transformer.png").exists() and bar.get_ylabel() == "attention weight"
+    assert [panel.get_title() for panel in panels] == ["head 1", "head 2", "head 3", "head 4"]
+    for panel, weights in zip(panels, heads):
         rows, columns = (
-            [x.get_text() for x in a.get_ticklabels()] for a in (panel.yaxis, panel.xaxis)
+            [x.get_text() for x in a] for a in (panel.get_yticklabels(), panel.get_xticklabels())
         )
-        assert panel.get_title() == f"head {number}" and image.get_clim() == (0, 1)
         assert rows == "evax comex negrox panx . <eos>".split()
         assert columns == "<bos> eva come pan negro . <eos>".split()
-        assert_close(torch.tensor(image.get_array()).float(), weights)
+        assert_close(torch.tensor(panel.images[0].get_array()).float(), weights)
+        assert panel.images[0].get_clim() == (0, 1)
 
 
 def test_the_seed_rules_all_and_sizes_suit_the_corpus_and_the_width(tmp_path, monkeypatch):
@@ -131,12 +150,6 @@ def test_the_seed_rules_all_and_sizes_suit_the_corpus_and_the_width(tmp_path, mo
     assert first == same and first[0] != other[0] and first[1] != other[1]
     assert len(first[1]) == 3 * 13 and len(wide[1]) == 3 * 10  # batches of 16 and of 64
     assert (*first[2:], *wide[2:]) == pytest.approx((39, 0.01, 30, 0.005))
-
-
-def test_exact_match_counts_whole_translations(monkeypatch):
-    monkeypatch.setattr(t, "greedy", lambda model, sources, _: [s.upper() for s in sources])
-    pairs = [("a b", "A B"), ("c", "C C"), ("d", "D"), ("e f", "F E")] * 40
-    assert t.evaluate(None, pairs, None) == 0.5
 
 
 BEFORE = """import torch, torch.distributed as dist
