@@ -23,7 +23,7 @@ def test_lines_are_read_as_words_whatever_else_is_in_them(tmp_path):
     (tmp_path / "pairs.tsv").write_bytes("¿Comes?\tDo YOU eat?\tCC-BY\nSí,  sí.\tYes.\n\n".encode())
     pairs = [("¿ comes ?", "do you eat ?"), ("sí , sí .", "yes .")]
     assert list(t.read_pairs(tmp_path / "pairs.tsv")) == pairs
-    assert t.split_words("我们看GPT4 किताब") == "我 们 看 gpt4 किताब"
+    assert t.split_words("我们看GPT4 किताब Nin\u0303o") == "我 们 看 gpt4 किताब niño"
 
 
 def test_words_seen_fewer_than_three_times_are_unknown():
@@ -138,7 +138,8 @@ def test_two_hundred_pairs_are_learned_and_drawn(tmp_path, capsys, monkeypatch):
 def test_the_seed_rules_all_and_sizes_suit_the_corpus_and_the_width(tmp_path, monkeypatch):
     def train(model, batches, steps, peak):
         order = [src[0].tolist() for src, _ in batches]
-        seen.append((model.src_embedding.weight[9, 9].item(), order, steps, peak))
+        row = model.src_embedding.weight[9].tolist()
+        seen.append((row, order, steps, peak))
 
     seen = []
     monkeypatch.setattr(t, "train", train)
@@ -149,6 +150,7 @@ def test_the_seed_rules_all_and_sizes_suit_the_corpus_and_the_width(tmp_path, mo
     first, same, other, wide = seen
     assert first == same and first[0] != other[0] and first[1] != other[1]
     assert len(first[1]) == 3 * 13 and len(wide[1]) == 3 * 10  # batches of 16 and of 64
+    assert len(first[0]) == 16 and len(wide[0]) == 64
     assert (*first[2:], *wide[2:]) == pytest.approx((39, 0.01, 30, 0.005))
 
 
