@@ -100,8 +100,8 @@ def main(
     translator, vocabularies = load(model)
     data = look(translator, vocabularies, split_words(sentence), split_words(reference))
     data["language"] = language
-    # "<" would end the script element that the data stands in; \u003c is the same letter in JSON
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", r"\u003c")
+    # words are split: none of them has the </ that would end the script element of the data
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     page = (HERE / "see_template.html").read_text("utf-8").replace("{{DATA}}", text)
     (HERE / "see.html").write_text(page, "utf-8")
     print(*data["source"][1:-1], "->", *data["target"][1:-1])

@@ -61,7 +61,7 @@ def test_the_loss_of_a_padded_batch_is_that_of_its_sentences():
     expected = cross_entropy(model(ids[None])[0, :-1], ids[1:], reduction="none")
     assert_close(singles[0], expected)
     mean = torch.cat(singles).mean().exp().item()
-    assert evaluate(model.train(), SENTENCES, VOCABULARY) == pytest.approx(mean, rel=1e-5)
+    assert evaluate(model.train(), SENTENCES * 6, VOCABULARY) == pytest.approx(mean, rel=1e-5)
 
 
 @pytest.mark.parametrize("temperature, top_k", [(1, 9), (0.5, 9), (1, 2), (2, 5)])
@@ -88,20 +88,31 @@ def test_a_short_run_is_better_than_the_unigram(monkeypatch, capsys):
     random.Random(0).shuffle(sentences)
     monkeypatch.setattr(gpt, "corpus", lambda: (sentences[:126], sentences[126:]))
     monkeypatch.setattr(gpt, "SIZE", 6)
+    first, same, other = (main(epochs=1, seed=seed)["perplexity"] for seed in (3, 3, 4))
+    assert first == same != other
+    capsys.readouterr()
     result = main(epochs=20, prompt="B k", temperature=0.1)
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == f"held-out perplexity {result['perplexity']:.1f}"
+    again = evaluate(result["model"], sentences[126:], result["vocabulary"])
+    assert result["perplexity"] == pytest.approx(again, rel=1e-5)
     assert re.fullmatch("<bos> b k b [pqr] <eos>", printed[1])
     best = (8 * 7 * 3) ** (1 / 5)  # of five predictions two are certain
     assert best * 0.97 < result["perplexity"] < best * 1.2
 
 
-def test_dropout_is_on_in_training_and_off_in_evaluation():
-    model, ids = tiny(), to_ids([" ".join(words) for words in SENTENCES], VOCABULARY)
-    train(model, [ids], 1)
+def test_training_has_dropout_and_a_learning_rate_that_rises_and_falls():
+    def watched():
+        for _ in range(30):
+            seen.append(model.embedding.weight.detach().clone())
+            yield ids
+
+    model, seen, ids = tiny(), [], to_ids(["a b c", "a b", "c a b"], VOCABULARY)
+    train(model, watched(), 30)
+    steps = torch.stack([*seen, model.embedding.weight]).diff(dim=0).abs().amax((1, 2))
+    assert max(steps[0], steps[-1]) < 0.0003 < 0.002 < steps.max() < 0.004
     assert not torch.equal(model(ids), model(ids))
-    evaluate(model, SENTENCES, VOCABULARY)
-    assert torch.equal(model(ids), model(ids))
+    assert not GPT(9, dropout=1.0)(ids).any()  # nothing is left of the embeddings
 
 
 @pytest.mark.promise

@@ -190,7 +190,8 @@ def test_a_browser_shows_the_page_and_the_translation(page, sentence, tmp_path):
     strips, so_far, best, rated = find(tmp_path, text, code)
     assert strips == 3 * len(data["source"])
     assert so_far == [*data["target"][:-1], "→ " + data["target"][-1]]
-    assert [row.split()[0] for row in best] == data["best"][-1]
+    likeliest = zip(data["best"][-1], data["probabilities"][-1])
+    assert [row.split() for row in best] == [[word, f"{p:.3f}"] for word, p in likeliest]
     assert all(f"{probability:.3f}" in rated for _, probability in data["reference"])
 
 

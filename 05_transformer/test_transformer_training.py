@@ -138,8 +138,7 @@ def test_two_hundred_pairs_are_learned_and_drawn(tmp_path, capsys, monkeypatch):
 def test_the_seed_rules_all_and_sizes_suit_the_corpus_and_the_width(tmp_path, monkeypatch):
     def train(model, batches, steps, peak):
         order = [src[0].tolist() for src, _ in batches]
-        row = model.src_embedding.weight[9].tolist()
-        seen.append((row, order, steps, peak))
+        seen.append((model.encoder[0].ffn[0].weight.tolist(), order, steps, peak))
 
     seen = []
     monkeypatch.setattr(t, "train", train)
@@ -150,7 +149,7 @@ def test_the_seed_rules_all_and_sizes_suit_the_corpus_and_the_width(tmp_path, mo
     first, same, other, wide = seen
     assert first == same and first[0] != other[0] and first[1] != other[1]
     assert len(first[1]) == 3 * 13 and len(wide[1]) == 3 * 10  # batches of 16 and of 64
-    assert len(first[0]) == 16 and len(wide[0]) == 64
+    assert len(wide[0]) == 4 * 64 and len(wide[0][0]) == 64
     assert (*first[2:], *wide[2:]) == pytest.approx((39, 0.01, 30, 0.005))
 
 
