@@ -141,6 +141,9 @@ def test_both_sides_have_the_same_words_numbers_and_tenses():
             assert form.late or form.section != "verbs" or "did" not in right, (es, en)
         past = re.search(r"\b(er|estab|hab)[aí]", es.lower())
         assert bool(past) == bool({"was", "were"} & set(right)), (es, en)
+        for verb in re.findall(r"\b(?:do|does|did) not (\w+)", " ".join(right)):
+            assert ENGLISH[verb] == ("verbs", verb), en
+        assert not re.search(r"\b(i (?!was)|you )\w*[^su]s\b", en.lower()), en  # I sing
 
 
 def test_owners_come_first_in_english_and_other_nouns_where_they_were():
