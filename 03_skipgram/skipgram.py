@@ -53,13 +53,13 @@ def batches(ids, samples=64):
     unigram = frequency**0.75  # of negative samples, section 2.2
     kept = ids[torch.rand(len(ids)) < (1e-3 / frequency[ids]).sqrt()]  # subsampling, section 2.3
     offsets = torch.tensor([*range(-WINDOW, 0), *range(1, WINDOW + 1)])
-    words = kept.nonzero().flatten()  # their positions
-    shuffled = words[torch.randperm(len(words))]
-    for positions in shuffled.tensor_split(math.ceil(len(ids) / SIZE)):  # the same in each epoch
-        contexts = kept[positions[:, None] + offsets]  # (B, 2 WINDOW)
-        radius = torch.randint(1, WINDOW + 1, (len(positions), 1))
+    positions = kept.nonzero().flatten()  # of the words
+    shuffled = positions[torch.randperm(len(positions))]
+    for batch in shuffled.tensor_split(math.ceil(len(ids) / SIZE)):  # as many in each epoch
+        contexts = kept[batch[:, None] + offsets]  # (B, 2 WINDOW)
+        radius = torch.randint(1, WINDOW + 1, (len(batch), 1))
         is_context = (contexts > 0) & (offsets.abs() <= radius)
-        yield kept[positions], contexts, is_context, unigram.multinomial(samples, replacement=True)
+        yield kept[batch], contexts, is_context, unigram.multinomial(samples, replacement=True)
 
 
 # %% model
@@ -161,6 +161,7 @@ def main(
     train(model, (batch for _ in range(epochs) for batch in batches(ids)), steps)
     vectors = dict(zip(vocabulary, normalize(model.W.weight[1:].detach())))
     for word in near:
+        word = unicodedata.normalize("NFC", word.lower())
         answers = nearest(vectors[word], vectors, [word]) if word in vectors else ["unknown word"]
         print(word, "->", *answers)
     first, five = evaluate(vectors, 1), evaluate(vectors, 5)

@@ -54,8 +54,7 @@ class GPT(nn.Module):
 def losses(model, ids):
     """-log P(word | words before it), of all words in a batch (B, T + 1) but not of the padding."""
     logits, targets = model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten()
-    each = nn.functional.cross_entropy(logits, targets, reduction="none")
-    return each[targets != PAD]
+    return nn.functional.cross_entropy(logits, targets, reduction="none")[targets != PAD]
 
 
 # %% evaluation
@@ -67,7 +66,7 @@ def evaluate(model, sentences, vocabulary):
     return torch.cat(parts).mean().exp().item()
 
 
-def generate(model, ids, temperature, top_k=50):
+def generate(model, ids, temperature, top_k):
     """Completes a sentence of ids, from <bos> on: draws the next one until <eos>, 50 at most."""
     while ids[-1] != EOS and len(ids) < 50:
         logits = model(torch.tensor([ids], device=DEVICE))[0, -1]  # of the next word, (V,)
@@ -91,13 +90,16 @@ def train(model, batches, steps):
 
 
 # %% main
-def main(epochs: int = 4, prompt: str = "the", temperature: float = 0.8, seed: int = 0) -> dict:
+def main(
+    epochs: int = 4, prompt: str = "the", temperature: float = 0.8, top_k: int = 50, seed: int = 0
+) -> dict:
     """Learns a language model and completes a sentence.
 
     Args:
         epochs: Passes over the training set.
         prompt: The beginning of a sentence, which the model completes.
         temperature: Below 1, likely words become likelier; above 1, less so.
+        top_k: How many words, the likeliest, can come next.
         seed: Of the weights, the order, dropout and the words drawn.
     """
     torch.manual_seed(seed)
@@ -110,7 +112,7 @@ def main(epochs: int = 4, prompt: str = "the", temperature: float = 0.8, seed: i
     perplexity = evaluate(model, test, vocabulary)
     print(f"held-out perplexity {perplexity:.1f}")
     start = to_ids([split_words(prompt)], vocabulary)[0, :-1].tolist()
-    print(*[words[i] for i in generate(model, start, temperature)])
+    print(*[words[i] for i in generate(model, start, temperature, top_k)])
     return dict(perplexity=perplexity, model=model, vocabulary=vocabulary)
 
 

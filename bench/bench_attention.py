@@ -26,7 +26,13 @@ CLAIMS = [  # topic, what is said, sizes, variants, where the ratio of the two r
     ("attention", "note: ... fused: 4 times the memory", "large / medium", "fused", "memory <= 5"),
     ("attention", "note: fused is faster in long sentences", "large", "matrices / fused", ">= 1"),
     ("attention", "guide: a GPU beats all cores", "cores large / gpu medium", "matrices", ">= 1"),
-    ("attention in programs", "note: fused is faster in 06", "06_bert", "matrices / fused", ">= 1"),
+    (
+        "attention in programs",
+        "note: but not in the short ones of 06",
+        "06_bert",
+        "matrices / fused",
+        "<= 1",
+    ),
     ("causal attention", "note: fused skips the future", "large", "fused / fused, causal", ">= 1"),
     ("precision", "note: bfloat16 is faster", "large", "float32 / bfloat16", ">= 1"),
 ]
