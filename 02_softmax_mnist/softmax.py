@@ -92,7 +92,7 @@ def train(model, X, y, epochs):
         for rows in torch.randperm(len(X)).split(100):  # a new order in each epoch
             loss = cross_entropy(model(X[rows]), y[rows])
             adam.zero_grad()
-            loss.backward()  # the gradient, which 01 wrote by hand
+            loss.backward()  # the gradient, which 01_logistic writes by hand
             adam.step()
 
 

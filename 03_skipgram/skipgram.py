@@ -18,7 +18,7 @@ from torch.nn.functional import logsigmoid, normalize
 from tqdm import tqdm
 
 WINDOW = 5  # words on either side of a target
-SIZE = 450  # words and boundaries for a batch, of which subsampling leaves about B = 256 targets
+SIZE = 450  # words and boundaries a batch is made of; subsampling leaves about B = 256 targets
 WORD = r"(?V1)\p{Han}|[\w--[\p{Han}\d_]]+"  # a Chinese character, or letters with their accents
 END = r"\n\s*\n|[.!?।。！？…]\s*\n"  # a passage ends: empty line, or end of sentence and line
 
@@ -55,7 +55,7 @@ def batches(ids, samples=64):
     offsets = torch.tensor([*range(-WINDOW, 0), *range(1, WINDOW + 1)])
     positions = kept.nonzero().flatten()  # of the words
     shuffled = positions[torch.randperm(len(positions))]
-    for batch in shuffled.tensor_split(math.ceil(len(ids) / SIZE)):  # as many in each epoch
+    for batch in shuffled.tensor_split(math.ceil(len(ids) / SIZE)):  # as many batches in each epoch
         contexts = kept[batch[:, None] + offsets]  # (B, 2 WINDOW)
         radius = torch.randint(1, WINDOW + 1, (len(batch), 1))
         is_context = (contexts > 0) & (offsets.abs() <= radius)
@@ -91,7 +91,7 @@ def nearest(vector, vectors, exclude):
 
 
 def evaluate(vectors, n):
-    """Accuracy@n: how often d is among the first n answers to a : b :: c : ? in analogies.txt."""
+    """Accuracy@n: how often d is among n answers to a : b :: c : ?, where all four are known."""
     right = []
     for line in Path(__file__).with_name("analogies.txt").read_text("utf-8").splitlines():
         a, b, c, d = line.split()
@@ -110,7 +110,7 @@ def train(model, batches, steps):
     for step, batch in enumerate(bar, 1):
         losses = model(*batch)
         sgd.zero_grad()
-        losses.sum().backward()  # the sum: in word2vec each pair is a step
+        losses.sum().backward()  # not the mean: as in word2vec, each pair moves its vectors
         sgd.step()
         schedule.step()
         if step % 25 == 0:
