@@ -26,7 +26,7 @@ PAD, UNK, CLS, SEP, MASK = range(5)  # padding, unknown, start, end of a sentenc
 DEVICE = torch.accelerator.current_accelerator(check_available=True) or "cpu"
 # Between sentences: it splits "Is it 3.5? Yes. 好。再见" into "Is it 3.5?", "Yes.", "好。", "再见".
 END = r"(?<=[.!?…])\s+|(?<=[।。！？])\s*(?=[^\s।。！？])"
-# Prose: of "If x=1. Sorts rows, e.g.\nby size. See\n----" it finds "Sorts rows, e.g.\nby size."
+# Prose: of "If x=1. Sorts 3.5 MB\nby size. See\n----" it finds "Sorts 3.5 MB\nby size."
 PROSE = r'(?<!\S)[A-Z](?:(?!\n\s*[\n-])[^>=#"])*?\.(?!\S)'
 
 
@@ -57,7 +57,7 @@ def read_pairs(path):
             pairs.setdefault(pair, number)
     training = [pair for pair in pairs if pairs[pair] % 20]
     known = set(chain(*training))
-    test = [pair for pair in pairs if known.isdisjoint(pair)]
+    test = [pair for pair in pairs if known.isdisjoint(pair)]  # no training pair is
     if not training or not test:
         raise ValueError(f"{path}: too few sentences; they end at . ! ? … । 。 ！ ？")
     return training, test
@@ -176,7 +176,7 @@ def fill_masks(model, tokenizer, sentence):
 
 # %% training
 def train(model, batches, steps, held_out):
-    """Minimises the sum of both losses; returns {step: accuracies on held_out}."""
+    """AdamW; the learning rate rises, then falls to 0. Returns {step: accuracies on held_out}."""
     curve = {}
     adam = torch.optim.AdamW(model.parameters())
     schedule = OneCycleLR(adam, max_lr=3e-3, total_steps=steps, cycle_momentum=False)
