@@ -86,7 +86,7 @@ class FFLM(nn.Module):
         super().__init__()
         self.context = context
         self.C = nn.Embedding(vocab, embed)
-        nn.init.normal_(self.C.weight, std=0.1)  # not 1: the few updates of a rare word change it
+        nn.init.normal_(self.C.weight, std=0.1)  # not 1: few updates must be able to change a word
         self.H = nn.Linear(context * embed, hidden)
         self.U = nn.Linear(hidden, vocab)
 
@@ -104,7 +104,7 @@ def evaluate(model, rows):
 
 
 def generate(model, ids):
-    """Completes a sentence of word ids: each next one is drawn from P(next word), 30 at most."""
+    """Completes a sentence of word ids: draws from P(next word) until <s>, 30 words at most."""
     ids = [BOUNDARY] * model.context + ids
     for _ in range(30):
         context = torch.tensor([ids[-model.context :]], device=DEVICE)
@@ -116,7 +116,7 @@ def generate(model, ids):
 
 # %% training
 def train(model, batches, steps, test_rows):
-    """AdamW on the cross-entropy of the next word. Returns {step: held-out perplexity}."""
+    """AdamW; the learning rate rises, then falls to 0. Returns {step: held-out perplexity}."""
     curve = {}
     adam = torch.optim.AdamW(model.parameters())
     schedule = OneCycleLR(adam, max_lr=5e-3, total_steps=steps, cycle_momentum=False)
@@ -172,7 +172,7 @@ def main(
     counts = training_rows[:, -1].bincount(minlength=len(words)) + 1  # add-one smoothing
     unigram = (counts.sum() / counts[test_rows[:, -1]]).log().mean().exp().item()
     print(f"held-out perplexity {network:.1f}, unigram baseline {unigram:.1f}")
-    ids = [vocabulary.get(word, UNK) for words in split_sentences([prompt]) for word in words]
+    ids = [vocabulary.get(word, UNK) for part in split_sentences([prompt]) for word in part]
     print(*[words[i] for i in generate(model, ids)])
     draw(curve, network, unigram)
     return dict(perplexity=network, unigram_perplexity=unigram, model=model, vocabulary=vocabulary)

@@ -89,7 +89,7 @@ class MultiHeadAttention(nn.Module):
         q, k, v = self.W_q(x), self.W_k(memory), self.W_v(memory)
         # (B, length, D) -> (B, H, length, D / H)
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, k, v))
-        outputs, self.attention_weights = attention(q, k, v, mask)  # the weights: (B, H, T, S)
+        outputs, self.attention_weights = attention(q, k, v, mask)  # kept to be drawn: (B, H, T, S)
         return self.W_o(outputs.transpose(1, 2).flatten(2))
 
 
@@ -137,7 +137,7 @@ class Transformer(nn.Module):
         memory = self.embed(self.src_embedding, src)  # (B, S, D)
         for layer in self.encoder:
             memory = layer(memory, padding_mask)
-        # (T, T); it hides the padding of tgt, too, which comes last
+        # (T, T); no word sees the padding of tgt, which comes last
         causal_mask = tgt.new_ones(tgt.size(1), tgt.size(1)).triu(1).bool()
         x = self.embed(self.tgt_embedding, tgt)  # (B, T, D)
         for layer in self.decoder:
@@ -148,10 +148,10 @@ class Transformer(nn.Module):
 # %% evaluation
 @torch.no_grad()
 def greedy(model, source, vocabularies):
-    """Translation of split words: appends the likeliest next word until <eos>, at most 50."""
+    """Translation of split words: appends the likeliest next word until <eos> or 50 tokens."""
     model.eval()  # without dropout
     src = to_ids([source], vocabularies[0])
-    tgt = src[:, :1]  # <bos>
+    tgt = torch.tensor([[BOS]], device=DEVICE)
     while tgt[0, -1] != EOS and tgt.size(1) < 50:
         next_word = model(src, tgt)[:, -1:].argmax(-1)  # (1, 1)
         tgt = torch.cat([tgt, next_word], 1)
