@@ -91,7 +91,7 @@ def nearest(vector, vectors, exclude):
 
 
 def evaluate(vectors, n):
-    """Accuracy@n: how often d is among n answers to a : b :: c : ?, where all four are known."""
+    """Accuracy@n: how often d is in the first n answers to a : b :: c : ?, if all are known."""
     right = []
     for line in Path(__file__).with_name("analogies.txt").read_text("utf-8").splitlines():
         a, b, c, d = line.split()
@@ -110,7 +110,7 @@ def train(model, batches, steps):
     for step, batch in enumerate(bar, 1):
         losses = model(*batch)
         sgd.zero_grad()
-        losses.sum().backward()  # not the mean: as in word2vec, each pair moves its vectors
+        losses.sum().backward()  # not the mean: each pair moves its vectors by the full rate
         sgd.step()
         schedule.step()
         if step % 25 == 0:

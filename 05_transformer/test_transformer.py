@@ -122,7 +122,7 @@ class Count(nn.Module):
     """In place of a Transformer: a, b, c and so on, up to the first word of the source."""
 
     def forward(self, src, tgt):
-        assert not self.training and not torch.is_grad_enabled()
+        assert not self.training and not torch.is_grad_enabled() and (tgt[:, 0] == t.BOS).all()
         following = (tgt + 1).clamp(4, 10)  # the ids of a to g
         following[tgt == src[:, 1:2]] = t.EOS
         return nn.functional.one_hot(following, 11).float()

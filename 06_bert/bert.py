@@ -57,7 +57,7 @@ def read_pairs(path):
             pairs.setdefault(pair, number)
     training = [pair for pair in pairs if pairs[pair] % 20]
     known = set(chain(*training))
-    test = [pair for pair in pairs if known.isdisjoint(pair)]  # no training pair is
+    test = [pair for pair in pairs if known.isdisjoint(pair)]  # drops training pairs, too
     if not training or not test:
         raise ValueError(f"{path}: too few sentences; they end at . ! ? … । 。 ！ ？")
     return training, test
