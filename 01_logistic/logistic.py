@@ -89,7 +89,7 @@ def main(
     steps: int = 1000,
     lr: float = 0.5,
     seed: int = 0,
-) -> dict:
+):
     """Learns to tell two clouds of points apart.
     Args:
         distance: between the centres of the two clouds

@@ -112,7 +112,7 @@ def draw(model, X, y):
 
 
 # %% main
-def main(data: Path | None = None, offline: bool = False, epochs: int = 20, seed: int = 0) -> dict:
+def main(data: Path | None = None, offline: bool = False, epochs: int = 20, seed: int = 0):
     """Learns to recognise the digits of MNIST.
     Args:
         data: folder with the four files of MNIST or of a data set like it

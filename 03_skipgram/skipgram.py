@@ -47,9 +47,8 @@ def encode(text):
 def batches(ids, samples=64):
     """One epoch: targets (B,), contexts and is_context (B, 2 WINDOW), negative samples (N,).
     The words in a random radius around a target are its contexts: the nearer, the more often."""
-    counts = ids.bincount()
-    counts[0] = 0  # a boundary is always kept (1e-3 / 0 is infinite) and never a negative sample
-    frequency = counts / counts.sum()  # (V + 1,)
+    frequency = ids.bincount() / ids.count_nonzero()  # (V + 1,)
+    frequency[0] = 0  # a boundary is always kept (1e-3 / 0 is infinite), never a negative sample
     unigram = frequency**0.75  # of negative samples, section 2.2
     kept = ids[torch.rand(len(ids)) < (1e-3 / frequency[ids]).sqrt()]  # subsampling, section 2.3
     offsets = torch.tensor([*range(-WINDOW, 0), *range(1, WINDOW + 1)])
@@ -96,8 +95,8 @@ def evaluate(vectors, n):
     for line in Path(__file__).with_name("analogies.txt").read_text("utf-8").splitlines():
         a, b, c, d = line.split()
         if {a, b, c, d} <= vectors.keys():
-            answers = nearest(vectors[b] - vectors[a] + vectors[c], vectors, exclude=[a, b, c])
-            right.append(d in answers[:n])
+            vector = vectors[b] - vectors[a] + vectors[c]
+            right.append(d in nearest(vector, vectors, exclude=[a, b, c])[:n])
     return torch.tensor(right).float().mean().item()  # nan if all have unknown words
 
 
@@ -119,18 +118,16 @@ def train(model, batches, steps):
 
 # %% figure
 def draw(vectors):
-    """The groups of map.txt or, if the text lacks one of their words, its most frequent words."""
+    """The groups of map.txt whose words the text has; without any, its most frequent words."""
     lines = Path(__file__).with_name("map.txt").read_text("utf-8").splitlines()
-    groups = [line.split() for line in lines]
-    if not set(sum(groups, [])) <= vectors.keys():
-        groups = [list(vectors)[:40]]
-    words = sum(groups, [])
+    groups = [line.split() for line in lines if set(line.split()) <= vectors.keys()]
+    words = sum(groups, []) or list(vectors)[:40]
     points = torch.stack([vectors[word] for word in words])
     x, y = torch.linalg.svd(points - points.mean(0)).Vh[:2] @ points.T  # principal components
     y = y.argsort().argsort()  # ranks, so that each word has a line of its own
     plt.style.use("petroff10")  # colours that everyone can tell apart
     fig, ax = plt.subplots(figsize=(8, 8), layout="constrained")
-    for group in groups:
+    for group in groups or [words]:
         rows = [words.index(word) for word in group]
         ax.scatter(x[rows], y[rows], label=f"{group[0]}, ...")
     for *place, word in zip(x, y, words):
@@ -142,9 +139,7 @@ def draw(vectors):
 
 
 # %% main
-def main(
-    text: Path | None = None, near: tuple[str, ...] = (), epochs: int = 8, seed: int = 0
-) -> dict:
+def main(text: Path | None = None, near: tuple[str, ...] = (), epochs: int = 8, seed: int = 0):
     """Learns word embeddings from a text, answers analogies, draws a map.
     Args:
         text: UTF-8 file to learn from; without it, the docstrings of the installed libraries
@@ -155,7 +150,7 @@ def main(
     source = text.read_text("utf-8-sig") if text else "\n\n".join(docstrings())
     vocabulary, ids = encode(source)
     if ids.count_nonzero() < SIZE:
-        raise ValueError(f"{text or 'docstrings'}: too few words that occur five times")
+        raise ValueError(f"{text}: too few words that occur five times")
     model = SkipGram(len(vocabulary))
     steps = epochs * math.ceil(len(ids) / SIZE)
     train(model, (batch for _ in range(epochs) for batch in batches(ids)), steps)

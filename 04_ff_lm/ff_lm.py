@@ -103,15 +103,13 @@ def evaluate(model, rows):
     return torch.cat(losses).mean().exp().item()
 
 
-def generate(model, ids):
-    """Completes a sentence of word ids: draws from P(next word) until <s>, 30 words at most."""
-    ids = [BOUNDARY] * model.context + ids
-    for _ in range(30):
-        context = torch.tensor([ids[-model.context :]], device=DEVICE)
-        ids.append(model(context).softmax(1).multinomial(1).item())
-        if ids[-1] == BOUNDARY:
-            break
-    return ids[model.context :]
+def generate(model, vocabulary, words):
+    """Completes a sentence: draws from P(next word) until <s>, up to 50 words."""
+    while "<s>" not in words and len(words) < 50:
+        context = windows([words], vocabulary, model.context)[-1:, :-1]  # (1, context): the last
+        drawn = model(context).softmax(1).multinomial(1).item()
+        words = [*words, list(vocabulary)[drawn]]
+    return words
 
 
 # %% training
@@ -127,29 +125,25 @@ def train(model, batches, steps, test_rows):
         loss.backward()
         adam.step()
         schedule.step()
-        if step % math.ceil(steps / 20) == 0:
+        if step % math.ceil(steps / 20) == 0 or step == steps:
             curve[step] = evaluate(model, test_rows)
             bar.set_postfix(perplexity=f"{curve[step]:.1f}")
     return curve
 
 
 # %% figure
-def draw(curve, network, unigram):
+def draw(curve, unigram):
     """The held-out perplexity during training and, dashed, that of the unigram model."""
     fig, ax = plt.subplots(layout="constrained")
-    ax.semilogy(curve.keys(), curve.values(), base=2)  # from tick to tick is one bit a word
-    ax.axhline(unigram, color="gray", linestyle="--")
-    for name, value in ("network", network), ("unigram", unigram):
-        ax.text(max(curve), value * 0.98, f"{name} {value:.1f}", ha="right", va="top")
+    ax.plot(curve.keys(), curve.values(), label="network")
+    ax.axhline(unigram, color="gray", linestyle="--", label="unigram")
     ax.set(title="Held-out perplexity", xlabel="step", ylabel="perplexity")
-    ax.yaxis.set_major_formatter("{x:.0f}")
+    ax.legend()
     fig.savefig(Path(__file__).with_suffix(".png"), dpi=150)
 
 
 # %% main
-def main(
-    text: Path | None = None, epochs: int = 2, prompt: str = "returns the", seed: int = 0
-) -> dict:
+def main(text: Path | None = None, epochs: int = 2, prompt: str = "returns the", seed: int = 0):
     """Learns a language model and completes a sentence.
     Args:
         text: UTF-8 text; without it, docstrings
@@ -161,21 +155,18 @@ def main(
     if not test:
         raise ValueError(f"{text}: fewer than ten different sentences")
     vocabulary = build_vocabulary(training)
-    words = list(vocabulary)
-    model = FFLM(len(words)).to(DEVICE)
+    model = FFLM(len(vocabulary)).to(DEVICE)
     training_rows = windows(training, vocabulary, model.context)
     test_rows = windows(test, vocabulary, model.context)
     data = (batch for _ in range(epochs) for batch in batches(training_rows))
     steps = epochs * math.ceil(len(training_rows) / SIZE)
     curve = train(model, data, steps, test_rows)
-    network = evaluate(model, test_rows)
-    counts = training_rows[:, -1].bincount(minlength=len(words)) + 1  # add-one smoothing
+    counts = training_rows[:, -1].bincount(minlength=len(vocabulary)) + 1  # add-one smoothing
     unigram = (counts.sum() / counts[test_rows[:, -1]]).log().mean().exp().item()
-    print(f"held-out perplexity {network:.1f}, unigram baseline {unigram:.1f}")
-    ids = [vocabulary.get(word, UNK) for part in split_sentences([prompt]) for word in part]
-    print(*[words[i] for i in generate(model, ids)])
-    draw(curve, network, unigram)
-    return dict(perplexity=network, unigram_perplexity=unigram, model=model, vocabulary=vocabulary)
+    print(f"held-out perplexity {curve[steps]:.1f}, unigram baseline {unigram:.1f}")
+    print(*generate(model, vocabulary, sum(split_sentences([prompt]), ())))
+    draw(curve, unigram)
+    return dict(perplexity=curve[steps], unigram=unigram, model=model, vocabulary=vocabulary)
 
 
 if __name__ == "__main__":

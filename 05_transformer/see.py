@@ -26,7 +26,7 @@ def load(path):
     try:
         weights, vocabularies = torch.load(path, DEVICE, weights_only=True)
         d_model = weights["src_embedding.weight"].size(1)
-        model = Transformer(*map(len, vocabularies), d_model, d_ff=4 * d_model).to(DEVICE)
+        model = Transformer(*map(len, vocabularies), d_model).to(DEVICE)
         model.load_state_dict(weights)
     except Exception as error:
         raise SystemExit(f"see.py: {path} is not a saved translator: {error}") from error

@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-import unicodedata
 from collections import Counter, defaultdict
 from itertools import pairwise, product
 from pathlib import Path
@@ -118,17 +117,13 @@ def test_a_source_comes_once_and_no_test_sentence_is_in_train():
 
 
 def test_sentences_are_written_as_one_writes_them():
-    ends = Counter()
     for es, en in TRAIN + TEST:
-        for text in es, en:
-            assert text == " ".join(text.split()) == unicodedata.normalize("NFC", text)
+        assert not re.search("  | [,.?!]", es + en), es
         start, end = re.fullmatch(r"([¿¡]?)[A-ZÉ][a-záéíóúñ ,]+([.?!])", es).groups()
         assert start + end in (".", "¿?", "¡!"), es
         assert re.fullmatch(rf"[A-Z][a-zIMS' ,]+\{end}", en) and es.count(",") == en.count(","), en
         assert not re.search(r"\b(a el|de el|la agua)\b", es.lower()), es
         assert not re.search(r"\b(i\b|[Aa] [aeiou]|[Aa]n [^aeiou])", en), en
-        ends[end] += 1
-    assert ends["."] > 12_000 and ends["?"] > 3_000 and ends["!"] > 800
 
 
 def test_both_sides_have_the_same_words_numbers_and_tenses():
@@ -200,7 +195,5 @@ def test_every_test_word_is_met_often_in_training():
 
 def test_the_test_file_has_every_construction_in_proportion():
     for mark in "¿ ¡ , no y de gusta hay más tan a con cerca mi lo lunes".split():
-        shares = []
-        for part in TRAIN, TEST:
-            shares.append(sum(mark in words(es) for es, _ in part) / len(part))
-        assert shares[0] > 0.001 and 0.5 < shares[1] / shares[0] < 2, (mark, shares)
+        train, test = (sum(mark in words(es) for es, _ in part) for part in (TRAIN, TEST))
+        assert train > 20 and 0.5 < 20 * test / train < 2, (mark, train, test)

@@ -49,12 +49,12 @@ def to_ids(sentences, vocabulary):
     """Ids (B, longest + 2): <bos>, the words, <eos>, then padding."""
     rows = []
     for sentence in sentences:
-        words = ["<bos>", *sentence.split(), "<eos>"]
+        words = f"<bos> {sentence} <eos>".split()
         rows.append(torch.tensor([vocabulary.get(word, UNK) for word in words]))
     return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD).to(DEVICE)
 
 
-def batches(pairs, vocabularies, size):
+def batches(pairs, vocabularies, size=64):
     """One epoch in random order: src (B, S) and tgt (B, T)."""
     for rows in torch.randperm(len(pairs)).split(size):
         sources, targets = zip(*[pairs[row] for row in rows])
@@ -86,9 +86,9 @@ class MultiHeadAttention(nn.Module):
         self.W_q, self.W_k, self.W_v, self.W_o = (nn.Linear(d_model, d_model) for _ in range(4))
 
     def forward(self, x, memory, mask):  # queries of x (B, T, D), keys, values of memory (B, S, D)
-        q, k, v = self.W_q(x), self.W_k(memory), self.W_v(memory)
+        projected = self.W_q(x), self.W_k(memory), self.W_v(memory)
         # (B, length, D) -> (B, H, length, D / H)
-        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, k, v))
+        q, k, v = (p.unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in projected)
         outputs, self.attention_weights = attention(q, k, v, mask)  # kept to be drawn: (B, H, T, S)
         return self.W_o(outputs.transpose(1, 2).flatten(2))
 
@@ -117,13 +117,13 @@ class Layer(nn.Module):
 class Transformer(nn.Module):
     """Encoder and decoder [3]; the output layer shares the target embedding matrix [3.4]."""
 
-    def __init__(self, src_vocab, tgt_vocab, d_model=96, heads=4, d_ff=384, layers=2, dropout=0.1):
+    def __init__(self, src_vocab, tgt_vocab, d_model=96, heads=4, layers=2, dropout=0.1):
         super().__init__()
         self.src_embedding = nn.Embedding(src_vocab, d_model)
         self.tgt_embedding = nn.Embedding(tgt_vocab, d_model)
-        nn.init.normal_(self.src_embedding.weight, std=d_model**-0.5)
-        nn.init.normal_(self.tgt_embedding.weight, std=d_model**-0.5)
-        sizes = d_model, heads, d_ff, dropout
+        for embedding in self.src_embedding, self.tgt_embedding:
+            nn.init.normal_(embedding.weight, std=d_model**-0.5)
+        sizes = d_model, heads, 4 * d_model, dropout
         self.encoder = nn.ModuleList(Layer(*sizes, cross=False) for _ in range(layers))
         self.decoder = nn.ModuleList(Layer(*sizes, cross=True) for _ in range(layers))
         self.dropout = nn.Dropout(dropout)
@@ -151,12 +151,12 @@ def greedy(model, source, vocabularies):
     """Translation of split words: appends the likeliest next word until <eos> or 50 tokens."""
     model.eval()  # without dropout
     src = to_ids([source], vocabularies[0])
-    tgt = torch.tensor([[BOS]], device=DEVICE)
-    while tgt[0, -1] != EOS and tgt.size(1) < 50:
-        next_word = model(src, tgt)[:, -1:].argmax(-1)  # (1, 1)
-        tgt = torch.cat([tgt, next_word], 1)
+    ids = [BOS]
+    while ids[-1] != EOS and len(ids) < 50:
+        logits = model(src, torch.tensor([ids], device=DEVICE))  # (1, T, V)
+        ids.append(logits[0, -1].argmax().item())
     words = list(vocabularies[1])
-    return " ".join(words[i] for i in tgt[0, 1:] if i != EOS)
+    return " ".join(words[i] for i in ids[1:] if i != EOS)
 
 
 def evaluate(model, pairs, vocabularies):
@@ -187,8 +187,8 @@ def train(model, batches, steps, peak):
 # %% figure
 def draw(model, source, translation):
     """The cross-attention weights of the last layer for the last translation, by heads."""
-    keys = ["<bos>", *source.split(), "<eos>"]
-    predicted = [*translation.split(), "<eos>"]
+    keys = f"<bos> {source} <eos>".split()
+    predicted = f"{translation} <eos>".split()
     heads = model.decoder[-1].cross_attention.attention_weights[0].tolist()  # (H, T, S)
     fig = plt.figure(figsize=(8, 7), layout="constrained")
     for head, weights in enumerate(heads, 1):
@@ -208,7 +208,7 @@ def main(
     d_model: int = 96,
     epochs: int = 4,
     seed: int = 0,
-) -> dict:
+):
     """Learns to translate from pairs.tsv and is evaluated on pairs_test.tsv.
     Args:
         data: folder of pairs.tsv and pairs_test.tsv; their lines are source, tab, target
@@ -219,17 +219,14 @@ def main(
     torch.manual_seed(seed)
     pairs = list(read_pairs(data / "pairs.tsv"))
     test = list(read_pairs(data / "pairs_test.tsv"))
-    sources, targets = zip(*pairs)
-    vocabularies = build_vocabulary(sources), build_vocabulary(targets)
-    model = Transformer(*map(len, vocabularies), d_model, d_ff=4 * d_model).to(DEVICE)
-    size = 64 if len(pairs) > 500 else 16  # a small corpus needs more steps
-    steps = epochs * math.ceil(len(pairs) / size)
-    all_epochs = (batch for _ in range(epochs) for batch in batches(pairs, vocabularies, size))
+    vocabularies = [build_vocabulary(sentences) for sentences in zip(*pairs)]  # source, target
+    model = Transformer(*map(len, vocabularies), d_model).to(DEVICE)
+    steps = epochs * math.ceil(len(pairs) / 64)
+    all_epochs = (batch for _ in range(epochs) for batch in batches(pairs, vocabularies))
     train(model, all_epochs, steps, peak=0.04 * d_model**-0.5)  # D^-0.5 as in [5.3]
     exact_match = evaluate(model, test, vocabularies)
     print(f"exact match {exact_match:.3f} on {len(test)} test sentences")
-    for sentence in translate:
-        source = split_words(sentence)
+    for source in map(split_words, translate):
         words = [w if w in vocabularies[0] else f"<unknown: {w}>" for w in source.split()]
         translation = greedy(model, source, vocabularies)
         print(*words, "->", translation)

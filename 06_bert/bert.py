@@ -214,7 +214,7 @@ def main(
     epochs: int = 6,
     fill: tuple[str, ...] = ("Returns the [MASK] of the array.", "The [MASK] must be a [MASK]."),
     seed: int = 0,
-) -> dict:
+):
     """Pre-trains a small BERT and evaluates it on documents that it has not seen.
     Args:
         text: UTF-8 text of a thousand sentences or more; without it, docstrings

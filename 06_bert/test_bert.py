@@ -74,16 +74,14 @@ def test_parity_with_hugging_face(batch):
 
 def test_masks_are_15_percent_of_words_80_10_10():
     torch.manual_seed(0)
-    ids = torch.randint(0, 1000, (400, 500))  # one id in 200 is special
-    masked, is_target = bert.mask_tokens(ids, 1000)
+    ids = torch.randint(0, 10, (1000, 1000))  # of ten ids, five are special
+    masked, is_target = bert.mask_tokens(ids, 10)
     assert not is_target[ids <= MASK].any() and torch.equal(masked[~is_target], ids[~is_target])
     changed = (masked != ids) & (masked != MASK)
-    assert (masked[changed] > MASK).all() and masked.max() == 999
+    assert set(masked[changed].tolist()) == {5, 6, 7, 8, 9}
     assert is_target[ids > MASK].float().mean() == pytest.approx(0.15, abs=0.003)
     assert (masked[is_target] == MASK).float().mean() == pytest.approx(0.80, abs=0.005)
-    assert changed[is_target].float().mean() == pytest.approx(0.10, abs=0.004)
-    few, few_targets = bert.mask_tokens(torch.full((400, 500), 5), 7)  # random ones are 5 or 6
-    assert set(few[few_targets].tolist()) == {MASK, 5, 6}
+    assert changed[is_target].float().mean() == pytest.approx(0.08, abs=0.004)  # a fifth is equal
 
 
 def test_accuracies_by_hand():

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import bert
 import torch
-from bert import MASK, PAD, SEP, read_pairs
+from bert import PAD, SEP, read_pairs
 
 NOUNS = "cat dog bird fish horse cow".split()
 
@@ -85,12 +85,9 @@ def test_the_longer_sentence_of_a_pair_loses_its_end():
 
 
 def test_subword_tokens_there_and_back():
-    sentences = [f"the {noun} eats {n} apples" for n in range(9) for noun in NOUNS]
+    sentences = [f"the {noun} eats {n} piñas" for n in range(9) for noun in NOUNS]
     tokenizer = bert.train_tokenizer(sentences, 100)
     assert bert.train_tokenizer(sentences, 100).get_vocab() == tokenizer.get_vocab()
     assert [tokenizer.id_to_token(i) for i in range(5)] == "[PAD] [UNK] [CLS] [SEP] [MASK]".split()
-    assert tokenizer.decode(tokenizer.encode("The horse eats dogs").ids) == "the horse eats dogs"
-    assert tokenizer.encode("a [MASK] b").ids[2] == MASK
+    assert tokenizer.decode(tokenizer.encode("The dogs eat piñas").ids) == "the dogs eat piñas"
     assert [row.ids[-1] for row in tokenizer.encode_batch(["a", "a b"])] == [PAD, SEP]
-    spanish = bert.train_tokenizer(["el año del niño"] * 2, 60, 40)
-    assert spanish.encode("El niño").tokens == ["[CLS]", "el", "niño", "[SEP]"]

@@ -51,13 +51,8 @@ def test_two_processes_train_as_one_on_the_batches_of_both(tmp_path):
     text = animals(tmp_path / "text.txt")
     (tmp_path / "program.py").write_text(PROGRAM)
     options = "-m torch.distributed.run --standalone --nproc-per-node 2 program.py".split()
-    done = subprocess.run(
-        [sys.executable, *options, HERE],
-        cwd=tmp_path,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
+    command, env = [sys.executable, *options, HERE], os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("masked words") == 1 and done.stderr.count("0/3 ") == 1
     training, test = bert.read_pairs(text)

@@ -91,6 +91,7 @@ def fingerprint(source):
         for node in ast.walk(tree):
             if isinstance(getattr(node, "body", None), list):
                 node.body = [part for part in node.body if decides(part, used)]
+                node.returns = None  # an annotation
     for node in ast.walk(tree):
         values = [value for _, value in ast.iter_fields(node)]
         parts.append(type(node).__name__)
