@@ -84,6 +84,8 @@ def test_a_short_run_is_better_than_the_unigram(monkeypatch, capsys):
     """In this language the third word is the first one again: only attention can know it."""
     sentences = [(a, b, a, c) for a in "abcdefgh" for b in "ijklmno" for c in "pqr"]
     random.Random(0).shuffle(sentences)
+    monkeypatch.setattr(gpt, "corpus", lambda: (sentences[:126], [("z",) * 5]))
+    assert "z" not in main(epochs=1)["vocabulary"]  # which is of the training set
     monkeypatch.setattr(gpt, "corpus", lambda: (sentences[:126], sentences[126:]))
     monkeypatch.setattr(gpt, "SIZE", 6)
     first, same, other = (main(epochs=1, seed=seed)["perplexity"] for seed in (3, 3, 4))

@@ -80,6 +80,11 @@ def test_no_training_pair_shares_a_sentence_with_the_test_pairs(tmp_path, capsys
     assert shared in capsys.readouterr().out
 
 
+def test_words_are_those_of_any_script():
+    assert words("¡Él don't LEE!") == ["él", "don", "t", "lee"]
+    assert words("राम की चिट्ठी। T恤 学生。") == ["राम", "की", "चिट्ठी", "t", "恤", "学", "生"]
+
+
 def test_two_files_are_read_line_by_line_and_swap_exchanges_them(tmp_path):
     sources, targets = zip(*pairs([*corpus(), "Un\u2028niño.\tA child."]))
     two_files = ["\ufeff", *sources, "Hola.", "", ""], ["", *targets, " ", "Bye.\r\n"]
