@@ -18,7 +18,7 @@ from torch.nn.functional import logsigmoid, normalize
 from tqdm import tqdm
 
 WINDOW = 5  # words on either side of a target
-SIZE = 450  # words and boundaries a batch is made of; subsampling leaves about B = 256 targets
+SIZE = 450  # ids a batch is made of; without boundaries and dropped words, about B = 256 targets
 WORD = r"(?V1)\p{Han}|[\w--[\p{Han}\d_]]+"  # a Chinese character, or letters with their accents
 END = r"\n\s*\n|[.!?।。！？…]\s*\n"  # a passage ends: empty line, or end of sentence and line
 
@@ -33,7 +33,7 @@ def docstrings():
 
 def encode(text):
     """The vocabulary {word: id} of the words seen five times or more, frequent words first, and
-    the ids (T,) of the text. Boundaries, id 0, lie between passages: no window reaches beyond."""
+    the ids (T,) of the text. Boundaries, id 0, part the passages: no window reaches the next."""
     passages = re.split(END, unicodedata.normalize("NFC", text.lower()))
     passages = dict.fromkeys(tuple(re.findall(WORD, passage)) for passage in passages)  # each once
     counts = Counter(word for passage in passages for word in passage).most_common()
@@ -54,7 +54,7 @@ def batches(ids, samples=64):
     offsets = torch.tensor([*range(-WINDOW, 0), *range(1, WINDOW + 1)])
     positions = kept.nonzero().flatten()  # of the words
     shuffled = positions[torch.randperm(len(positions))]
-    for batch in shuffled.tensor_split(math.ceil(len(ids) / SIZE)):  # as many batches in each epoch
+    for batch in shuffled.tensor_split(math.ceil(len(ids) / SIZE)):  # the same number in each epoch
         contexts = kept[batch[:, None] + offsets]  # (B, 2 WINDOW)
         radius = torch.randint(1, WINDOW + 1, (len(batch), 1))
         is_context = (contexts > 0) & (offsets.abs() <= radius)
@@ -67,13 +67,13 @@ class SkipGram(nn.Module):
 
     def __init__(self, V, D=100):
         super().__init__()
-        self.W = nn.Embedding(V + 1, D, sparse=True)  # sparse: only the rows of a batch change
+        self.W = nn.Embedding(V + 1, D, sparse=True)  # sparse: gradients of the batch's rows only
         self.C = nn.Embedding(V + 1, D, sparse=True)
         nn.init.uniform_(self.W.weight, -0.5 / D, 0.5 / D)
         nn.init.zeros_(self.C.weight)
 
     def forward(self, targets, contexts, is_context, noise, k=5):
-        """Equation (4) for each pair of a target w and a context c:
+        """The loss, minus equation (4), of each pair of a target w and a context c:
         -log sigmoid(w.c) - k E[log sigmoid(-w.n)]. The mean over N samples n estimates E."""
         w = self.W(targets)
         positive = logsigmoid(torch.einsum("bd,bcd->bc", w, self.C(contexts)))
@@ -83,7 +83,7 @@ class SkipGram(nn.Module):
 
 # %% evaluation
 def nearest(vector, vectors, exclude):
-    """The five words nearest to a vector, without those to exclude."""
+    """The five words of vectors {word: unit vector} nearest to a vector, without the excluded."""
     words = [word for word in vectors if word not in exclude]
     similarity = torch.stack([vectors[word] for word in words]) @ vector
     return [words[i] for i in similarity.argsort(descending=True)[:5]]
@@ -97,7 +97,7 @@ def evaluate(vectors, n):
         if {a, b, c, d} <= vectors.keys():
             vector = vectors[b] - vectors[a] + vectors[c]
             right.append(d in nearest(vector, vectors, exclude=[a, b, c])[:n])
-    return torch.tensor(right).float().mean().item()  # nan if all have unknown words
+    return torch.tensor(right).float().mean().item()  # nan without a known analogy
 
 
 # %% training
@@ -118,7 +118,7 @@ def train(model, batches, steps):
 
 # %% figure
 def draw(vectors):
-    """The groups of map.txt whose words the text has; without any, its most frequent words."""
+    """The groups of map.txt that the text has in full; without any, its most frequent words."""
     lines = Path(__file__).with_name("map.txt").read_text("utf-8").splitlines()
     groups = [line.split() for line in lines if set(line.split()) <= vectors.keys()]
     words = sum(groups, []) or list(vectors)[:40]
@@ -130,8 +130,8 @@ def draw(vectors):
     for group in groups or [words]:
         rows = [words.index(word) for word in group]
         ax.scatter(x[rows], y[rows], label=f"{group[0]}, ...")
-    for *place, word in zip(x, y, words):
-        ax.text(*place, f"  {word}", va="center", size=8)
+    for i, word in enumerate(words):
+        ax.text(x[i], y[i], f"  {word}", va="center", size=8)
     ax.legend()
     ax.margins(x=0.1)
     ax.set(title="Word embeddings", xlabel="first principal component", ylabel="rank in the second")
@@ -157,7 +157,7 @@ def main(text: Path | None = None, near: tuple[str, ...] = (), epochs: int = 8, 
     vectors = dict(zip(vocabulary, normalize(model.W.weight[1:].detach())))
     for word in near:
         word = unicodedata.normalize("NFC", word.lower())
-        answers = nearest(vectors[word], vectors, [word]) if word in vectors else ["unknown word"]
+        answers = nearest(vectors[word], vectors, [word]) if word in vectors else ["<unknown>"]
         print(word, "->", *answers)
     first, five = evaluate(vectors, 1), evaluate(vectors, 5)
     print(f"analogies: accuracy {first:.3f}, accuracy@5 {five:.3f}")

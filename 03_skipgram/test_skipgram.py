@@ -116,7 +116,7 @@ def test_it_learns_and_its_vectors_are_written_for_other_programs(tmp_path, caps
     monkeypatch.setattr(skipgram, "draw", drawn.append)
     run = skipgram.main(text, ("red", "one", "none"), epochs=60)
     near = r"red -> (blue green|green blue) .*\none -> (two three|three two) .*\n"
-    near += "none -> unknown word\nanalogies: accuracy 1.000, accuracy@5 5.000\n"
+    near += "none -> <unknown>\nanalogies: accuracy 1.000, accuracy@5 5.000\n"
     assert re.fullmatch(near, capsys.readouterr().out)
     assert [run["accuracy_at_1"], run["accuracy_at_5"]] == [1, 5]
     assert all(weight.grad.is_sparse for weight in run["model"].parameters())

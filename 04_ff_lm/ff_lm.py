@@ -21,7 +21,7 @@ from tqdm import tqdm
 BOUNDARY, UNK = 0, 1  # <s> ends a sentence and fills the context of its first words
 DEVICE = torch.accelerator.current_accelerator(check_available=True) or "cpu"
 SIZE = 256  # windows in a batch
-# A word: <unk> or <s>, if the text has them, a Chinese character, letters and digits, or a sign.
+# A word: <unk> or <s> of the text, a Chinese character, letters and digits, or a sign but .`*
 WORD = r"(?V1)<unk>|<s>|\p{Han}|[\w--\p{Han}]+(?:'[\w--\p{Han}]+)?|[^\w\s.`*]"
 # Prose: "Returns the largest value, if any." is found, "Returns x[0]." and "Use np.max." are not.
 PROSE = r"[A-Z](?:(?!---)[^.:;!?=\[\]{}<>#_|])*\.(?!\S)"
@@ -52,8 +52,8 @@ def corpus(text=None):
     texts = [text.read_text("utf-8-sig")] if text else list(docstrings())
     sentences = split_sentences(texts)
     test = sentences[9::10] if text else split_sentences(texts[9::10])
-    known = set(test)
-    return [sentence for sentence in sentences if sentence not in known], test
+    held_out = set(test)
+    return [sentence for sentence in sentences if sentence not in held_out], test
 
 
 def build_vocabulary(sentences):
@@ -106,7 +106,8 @@ def evaluate(model, rows):
 def generate(model, vocabulary, words):
     """Completes a sentence: draws from P(next word) until <s>, up to 50 words."""
     while "<s>" not in words and len(words) < 50:
-        context = windows([words], vocabulary, model.context)[-1:, :-1]  # (1, context): the last
+        # the last row of windows has the words before the next one
+        context = windows([words], vocabulary, model.context)[-1:, :-1]
         drawn = model(context).softmax(1).multinomial(1).item()
         words = [*words, list(vocabulary)[drawn]]
     return words
@@ -146,7 +147,7 @@ def draw(curve, unigram):
 def main(text: Path | None = None, epochs: int = 2, prompt: str = "returns the", seed: int = 0):
     """Learns a language model and completes a sentence.
     Args:
-        text: UTF-8 text; without it, docstrings
+        text: UTF-8 file to learn from; without it, the docstrings of the installed libraries
         epochs: passes over the training set
         prompt: the beginning of a sentence, which the model completes
         seed: of the weights, the order of the windows and the words drawn"""

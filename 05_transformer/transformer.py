@@ -27,7 +27,7 @@ WORD = r"(?V1)\p{Han}|[\w--\p{Han}]+|[^\w\s]"  # a Han character, a word or a pu
 
 # %% data
 def split_words(text):
-    """'¿Comes pan?' -> '¿ comes pan ?', in any script."""
+    """'¿Comes pan?' -> '¿ comes pan ?'; a Chinese character is a word."""
     return " ".join(regex.findall(WORD, unicodedata.normalize("NFC", text).lower()))
 
 
@@ -63,8 +63,8 @@ def batches(pairs, vocabularies, size=64):
 
 # %% model
 def attention(q, k, v, mask):
-    """Scaled dot-product attention [3.2.1]: q (..., T, d), k and v (..., S, d), mask (..., T, S).
-    Returns the outputs (..., T, d) and the attention weights (..., T, S)."""
+    """Scaled dot-product attention [3.2.1] of q (..., T, d), k and v (..., S, d), under a mask that
+    broadcasts to (..., T, S). Returns outputs (..., T, d) and attention weights (..., T, S)."""
     scores = q @ k.mT / q.size(-1) ** 0.5
     weights = scores.masked_fill(mask, -torch.inf).softmax(-1)
     return weights @ v, weights
@@ -137,7 +137,7 @@ class Transformer(nn.Module):
         memory = self.embed(self.src_embedding, src)  # (B, S, D)
         for layer in self.encoder:
             memory = layer(memory, padding_mask)
-        # (T, T); no word sees the padding of tgt, which comes last
+        # (T, T): hides later words, and with them the padding of tgt, which comes last
         causal_mask = tgt.new_ones(tgt.size(1), tgt.size(1)).triu(1).bool()
         x = self.embed(self.tgt_embedding, tgt)  # (B, T, D)
         for layer in self.decoder:
@@ -148,7 +148,7 @@ class Transformer(nn.Module):
 # %% evaluation
 @torch.no_grad()
 def greedy(model, source, vocabularies):
-    """Translation of split words: appends the likeliest next word until <eos> or 50 tokens."""
+    """Translates what split_words wrote: appends the likeliest word until <eos>, 49 at most."""
     model.eval()  # without dropout
     src = to_ids([source], vocabularies[0])
     ids = [BOS]
@@ -186,10 +186,10 @@ def train(model, batches, steps, peak):
 
 # %% figure
 def draw(model, source, translation):
-    """The cross-attention weights of the last layer for the last translation, by heads."""
-    keys = f"<bos> {source} <eos>".split()
-    predicted = f"{translation} <eos>".split()
+    """The cross-attention weights of the last layer for the last translation, a panel a head."""
     heads = model.decoder[-1].cross_attention.attention_weights[0].tolist()  # (H, T, S)
+    keys = f"<bos> {source} <eos>".split()
+    predicted = f"{translation} <eos>".split()[: len(heads[0])]  # it may have ended without <eos>
     fig = plt.figure(figsize=(8, 7), layout="constrained")
     for head, weights in enumerate(heads, 1):
         ax = fig.add_subplot(math.ceil(len(heads) / 2), 2, head)
@@ -214,7 +214,7 @@ def main(
         data: folder of pairs.tsv and pairs_test.tsv; their lines are source, tab, target
         translate: sentences of your own to translate; the figure shows the last one
         d_model: width of the model, a multiple of 4
-        epochs: passes over the training set
+        epochs: passes over the training set; a small one needs more
         seed: of the weights, the order and dropout"""
     torch.manual_seed(seed)
     pairs = list(read_pairs(data / "pairs.tsv"))
