@@ -99,6 +99,14 @@ def test_two_hundred_pairs_are_learned_and_drawn(tmp_path, capsys, monkeypatch):
         assert panel.images[0].get_clim() == (0, 1)
 
 
+def test_a_translation_that_was_cut_is_drawn_without_an_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(t, "__file__", str(tmp_path / "transformer.py"))
+    model = t.Transformer(11, 11)
+    model(torch.tensor([[1, 4, 2]]), torch.tensor([[1, 5, 6]]))  # the step that predicted d
+    t.draw(model, "a", "b c d")
+    assert [label.get_text() for label in plt.gcf().axes[0].get_yticklabels()] == ["b", "c", "d"]
+
+
 def test_the_seed_rules_all_and_steps_and_widths_are_as_asked_for(tmp_path, monkeypatch):
     def train(model, batches, steps, peak):
         order = [src[0].tolist() for src, _ in batches]
