@@ -43,7 +43,7 @@ def network(model, rows):
     return torch.cat(parts).cpu()
 
 
-def main(text: Path | None = None, epochs: int = 2, seed: int = 0) -> dict:
+def main(text: Path | None = None, epochs: int = 2, seed: int = 0):
     """Trains the network and compares it with n-grams.
 
     Args:

@@ -92,7 +92,7 @@ def train(model, batches, steps):
 # %% main
 def main(
     epochs: int = 4, prompt: str = "the", temperature: float = 0.8, top_k: int = 50, seed: int = 0
-) -> dict:
+):
     """Learns a language model and completes a sentence.
 
     Args:

@@ -17,7 +17,7 @@ import tyro
 from torch.nn.parallel import DistributedDataParallel
 
 
-def main(text: Path | None = None, epochs: int = 6, seed: int = 0) -> dict:
+def main(text: Path | None = None, epochs: int = 6, seed: int = 0):
     """Trains and evaluates as bert.py does.
 
     Args:
