@@ -147,11 +147,13 @@ def as_windows_has_it(text):
 
 
 @readers
-def test_the_layout_of_a_text_does_not_matter(name, tmp_path, monkeypatch):
+def test_the_layout_of_a_text_does_not_matter_but_the_seed_does(name, tmp_path, monkeypatch):
     plain = run(name, write(name, tmp_path / "plain", sentences()), monkeypatch)
     source = write(name, tmp_path / "other", sentences(), as_windows_has_it)
     other = run(name, source, monkeypatch)
     assert learned(other) == pytest.approx(learned(plain), rel=1e-6, nan_ok=True)
+    seeded = run(name, source, monkeypatch, seed=1)
+    assert learned(seeded)["weights"] != pytest.approx(learned(plain)["weights"], rel=1e-6)
 
 
 @pytest.mark.parametrize("heads, translate", [(1, ()), (8, ("",)), (1, ("el niño", "el " * 120))])
